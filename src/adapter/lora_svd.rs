@@ -1,0 +1,58 @@
+//! The paper's space (ESSA, arXiv 2507.04453, section 3.2): each factor of a supervised LoRA is decomposed on its own,
+//! A = U_A S_A V_Aᵀ and B = U_B S_B V_Bᵀ, all four orthogonal factors are frozen, and the top ⌊α·r⌋ singular values of both are
+//! searched as additive offsets: n = 2 ⌊α·r⌋ a matrix. With M = V_Bᵀ U_A every candidate shares the same products.
+
+use super::peft::PeftAdapter;
+use super::svd::{numbers, svd};
+use super::{Basis, Factors, Space};
+use crate::error::{Error, Result};
+use crate::model::Module;
+use serde::{Deserialize, Serialize};
+
+/// What one unit of θ is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offsets {
+    /// σ̃ = σ + θ, as in the paper.
+    Absolute,
+    /// σ̃ = σ (1 + θ): the same step fits singular values of any size.
+    #[default]
+    Relative,
+}
+
+/// The search space over `adapter`'s singular values: the top ⌊`alpha`·r⌋ of both factors of the `modules`. Other
+/// modules of the adapter stay in place and are not searched.
+pub fn lora_svd(adapter: &PeftAdapter, alpha: f64, modules: &[Module], offsets: Offsets) -> Result<Space> {
+    let mut bases = Vec::new();
+    for (&(layer, module), lora) in &adapter.modules {
+        let searched = if modules.contains(&module) { (alpha * lora.rank as f64).floor() as usize } else { 0 };
+        let a = svd(&lora.a, lora.rank, lora.a.len() / lora.rank)?;
+        let b = svd(&lora.b, lora.b.len() / lora.rank, lora.rank)?;
+        let factors = |name, singular_values: Vec<f64>| Factors {
+            name,
+            gain: match offsets {
+                Offsets::Absolute => vec![1.0; searched],
+                Offsets::Relative => singular_values[..searched].to_vec(),
+            },
+            origin: singular_values,
+        };
+        bases.push(Basis {
+            layer,
+            module,
+            rank: lora.rank,
+            v: numbers(&a.vt),
+            core: Some(numbers(&b.vt.f_matmul(&a.u)?)), // M = V_Bᵀ U_A
+            u: numbers(&b.u),
+            scale: lora.scale,
+            a: factors("a", a.s),
+            b: Some(factors("b", b.s)),
+        });
+    }
+    let space = Space::new(bases);
+    if space.layout().dim() == 0 {
+        return Err(Error::mismatch(format!(
+            "the space lora-svd has nothing to search: ⌊alpha · r⌋ is 0 or the adapter has none of the chosen modules; alpha is {alpha}"
+        )));
+    }
+    Ok(space)
+}

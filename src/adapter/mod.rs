@@ -1,0 +1,195 @@
+//! Adapters with frozen bases. Every adapter that this engine searches has the form
+//!
+//! ```text
+//! ΔW x = s · U (b ⊙ M (a ⊙ V x))
+//! ```
+//!
+//! in which V, M, U and s are the same for every candidate and only the short vectors `a` and `b` differ. [`peft`]
+//! reads and writes LoRA as PEFT does; [`lora_svd`] and [`spectral`] make the bases; a [`Space`] says which of the
+//! numbers are searched and how; and [`bank`] holds the numbers of all candidates of a batch.
+
+pub mod bank;
+pub mod lora_svd;
+pub mod peft;
+pub mod spectral;
+mod svd;
+
+use crate::model::kernels::SidePath;
+use crate::model::{Module, SidePaths, Transformer};
+use crate::search::Layout;
+pub use bank::AdapterBank;
+use peft::{Lora, PeftAdapter};
+use std::collections::BTreeMap;
+
+/// One frozen basis on one weight matrix.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basis {
+    /// The layer.
+    pub layer: usize,
+    /// The matrix.
+    pub module: Module,
+    /// r.
+    pub rank: usize,
+    /// V, `[r, in]`.
+    pub v: Vec<f32>,
+    /// M, `[r, r]`, or none for the identity.
+    pub core: Option<Vec<f32>>,
+    /// U, `[out, r]`.
+    pub u: Vec<f32>,
+    /// s.
+    pub scale: f32,
+    /// The factors `a`, `[r]`.
+    pub a: Factors,
+    /// The factors `b`, `[r]`; none where they are one.
+    pub b: Option<Factors>,
+}
+
+/// A vector of factors, of which the first few may be searched: value = origin + gain · θ.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors {
+    /// Names the slot, such as `a`.
+    pub name: &'static str,
+    /// The values at θ = 0, `[r]`.
+    pub origin: Vec<f64>,
+    /// What one unit of θ adds, for the searched ones, `[searched]`.
+    pub gain: Vec<f64>,
+}
+
+/// Frozen bases on a model and the search vector that moves their factors.
+#[derive(Clone, Debug)]
+pub struct Space {
+    bases: Vec<Basis>,
+    layout: Layout,
+    /// Numbers a candidate has in the bank.
+    line: usize,
+}
+
+impl Space {
+    /// Lays the factors of all bases out in one search vector.
+    pub fn new(bases: Vec<Basis>) -> Self {
+        let slots = bases.iter().flat_map(|basis| basis.factors().map(|factors| (basis.slot(factors), factors.gain.len())));
+        let layout = Layout::new(slots.filter(|(_, searched)| *searched > 0));
+        let line = bases.iter().flat_map(|basis| basis.factors()).map(|factors| factors.origin.len()).sum();
+        Self { bases, layout, line }
+    }
+
+    /// A fixed adapter: nothing is searched.
+    pub fn frozen(adapter: &PeftAdapter) -> Self {
+        let one = |(&(layer, module), lora): (&(usize, Module), &Lora)| Basis {
+            layer,
+            module,
+            rank: lora.rank,
+            v: lora.a.clone(),
+            core: None,
+            u: lora.b.clone(),
+            scale: lora.scale,
+            a: Factors {
+                name: "a",
+                origin: vec![1.0; lora.rank],
+                gain: Vec::new(),
+            },
+            b: None,
+        };
+        Self::new(adapter.modules.iter().map(one).collect())
+    }
+
+    /// The search vector's slots.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The bases, in the order in which their factors lie in a line of the bank.
+    pub fn bases(&self) -> &[Basis] {
+        &self.bases
+    }
+
+    /// The factors of one candidate, as a line of the bank.
+    ///
+    /// # Panics
+    /// When `theta` is not as long as the layout: a bug of the caller.
+    pub fn line(&self, theta: &[f64]) -> Vec<f32> {
+        assert_eq!(theta.len(), self.layout.dim(), "a search vector of this space");
+        let start: BTreeMap<&str, usize> = self.layout.slots().iter().map(|slot| (slot.name.as_str(), slot.start)).collect();
+        let mut line = Vec::with_capacity(self.line);
+        for basis in &self.bases {
+            for factors in basis.factors() {
+                let from = start.get(basis.slot(factors).as_str()).copied().unwrap_or(0);
+                line.extend(factors.origin.iter().enumerate().map(|(index, &origin)| {
+                    let gain = factors.gain.get(index);
+                    gain.map_or(origin, |gain| origin + gain * theta[from + index]) as f32
+                }));
+            }
+        }
+        line
+    }
+
+    /// The bases as the forward pass reads them, fitted to this model's weights.
+    pub fn side_paths(&self, model: &Transformer) -> SidePaths {
+        let mut paths: SidePaths = (0..model.config().layers).map(|_| Default::default()).collect();
+        let mut start = 0;
+        for basis in &self.bases {
+            let outputs = basis.u.len() / basis.rank;
+            let transposed = (0..basis.rank).flat_map(|r| (0..outputs).map(move |out| basis.u[out * basis.rank + r] * basis.scale));
+            let path = SidePath {
+                rank: basis.rank,
+                v: basis.v.clone(),
+                core: basis.core.clone(),
+                ut: transposed.collect(),
+                a_start: start,
+                b_start: basis.b.as_ref().map(|_| start + basis.rank),
+            };
+            start += basis.factors().map(|factors| factors.origin.len()).sum::<usize>();
+            paths[basis.layer][basis.module.index()].push(model.fit_side_path(basis.layer, basis.module, path));
+        }
+        paths
+    }
+
+    /// One candidate as a plain LoRA of the same rank: lora_A = diag(a) V, lora_B = U diag(b) M, the scale in
+    /// `lora_alpha`. Several bases on one matrix become one of the summed rank.
+    pub fn export(&self, theta: &[f64]) -> PeftAdapter {
+        let line = self.line(theta);
+        let mut start = 0;
+        let mut adapter = PeftAdapter::default();
+        for basis in &self.bases {
+            let a = &line[start..start + basis.rank];
+            let b = basis.b.as_ref().map(|_| &line[start + basis.rank..start + 2 * basis.rank]);
+            start += basis.factors().map(|factors| factors.origin.len()).sum::<usize>();
+            let lora = basis.lora(a, b);
+            let place = (basis.layer, basis.module);
+            let lora = match adapter.modules.remove(&place) {
+                Some(earlier) => earlier.stack(&lora),
+                None => lora,
+            };
+            adapter.modules.insert(place, lora);
+        }
+        adapter
+    }
+}
+
+impl Basis {
+    fn factors(&self) -> impl Iterator<Item = &Factors> {
+        std::iter::once(&self.a).chain(&self.b)
+    }
+
+    fn slot(&self, factors: &Factors) -> String {
+        format!("{}.{}", self.module.path(self.layer), factors.name)
+    }
+
+    /// The basis with its factors multiplied in. `a` and `b` `[r]`.
+    fn lora(&self, a: &[f32], b: Option<&[f32]>) -> Lora {
+        let (r, inputs) = (self.rank, self.v.len() / self.rank);
+        let lora_a = (0..r).flat_map(|row| self.v[row * inputs..][..inputs].iter().map(move |v| v * a[row])).collect();
+        let scaled = |row: usize, column: usize| self.u[row * r + column] * b.map_or(1.0, |b| b[column]);
+        let outputs = self.u.len() / r;
+        let lora_b = (0..outputs).flat_map(|row| (0..r).map(move |column| (row, column))).map(|(row, column)| match &self.core {
+            None => scaled(row, column),
+            Some(core) => (0..r).map(|k| f64::from(scaled(row, k)) * f64::from(core[k * r + column])).sum::<f64>() as f32,
+        });
+        Lora {
+            rank: r,
+            scale: self.scale,
+            b: lora_b.collect(),
+            a: lora_a,
+        }
+    }
+}

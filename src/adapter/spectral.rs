@@ -1,0 +1,146 @@
+//! Spectral adapters need no supervised start and no gradient at all: ΔW = U_k diag(σ_k ⊙ z) V_kᵀ from the decomposition
+//! of the base weight itself, z = 0 being the base model. `principal` takes the k largest components (SVF,
+//! Transformer², arXiv 2501.06252), `minor` the k smallest (off the principal subspace, arXiv 2511.08567). θ is z, in units of
+//! σ. A candidate leaves as a LoRA of rank k. The bases are computed once and kept by the model's digest.
+
+use super::svd::{numbers, svd, truncated_svd};
+use super::{Basis, Factors, Space};
+use crate::error::{Error, Result};
+use crate::model::safetensors::SafetensorsFiles;
+use crate::model::{Module, Weights};
+use crate::seed::Seed;
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Mutex;
+
+/// Which end of the spectrum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The k largest singular values.
+    #[default]
+    Principal,
+    /// The k smallest.
+    Minor,
+}
+
+/// From this smaller side on, a matrix's largest components come from a truncated decomposition.
+const TRUNCATE_FROM: usize = 1536;
+
+/// The space over `k` components of each of `modules` in every layer. Bases are read from and written to `cache`;
+/// `progress` hears how many matrices of how many are done.
+pub fn spectral(
+    weights: &Weights,
+    part: Part,
+    k: usize,
+    modules: &[Module],
+    cache: &Path,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Space> {
+    let config = weights.config();
+    let largest = modules.iter().flat_map(|module| config.module_shape(*module)).min().unwrap_or(0);
+    if k == 0 || k > largest {
+        return Err(Error::config(format!("space.rank is {k}, expected between 1 and {largest}, the smaller side of the smallest matrix")));
+    }
+    let mut names: Vec<&str> = modules.iter().map(|module| module.name()).collect();
+    names.sort_unstable();
+    let part_name = if part == Part::Principal { "principal" } else { "minor" };
+    let file = cache.join(format!("spectral-{}-{part_name}-{k}-{}.safetensors", &weights.digest()?[..24], names.join("-")));
+    let places: Vec<(usize, Module)> =
+        (0..config.layers).flat_map(|layer| modules.iter().map(move |&module| (layer, module))).collect();
+    if let Some(space) = read(&file, &places, k) {
+        return Ok(space);
+    }
+
+    // One thread a matrix: LAPACK's results depend on how many threads share one decomposition.
+    let threads = tch::get_num_threads();
+    tch::set_num_threads(1);
+    let done = Mutex::new(0);
+    let bases: Result<Vec<Basis>> = places
+        .par_iter()
+        .map(|&(layer, module)| {
+            let [rows, columns] = config.module_shape(module);
+            let matrix = weights.read(&format!("{}.weight", module.path(layer)))?;
+            let truncate = part == Part::Principal && rows.min(columns) >= TRUNCATE_FROM && 8 * k < rows.min(columns);
+            let whole = if truncate {
+                truncated_svd(&matrix, rows, columns, k, Seed::new(0).named("range finder"))?
+            } else {
+                svd(&matrix, rows, columns)?
+            };
+            let first = if part == Part::Principal { 0 } else { whole.s.len() - k };
+            let mut done = done.lock().expect("no holder of this lock panics");
+            *done += 1;
+            progress(*done, places.len());
+            Ok(basis(
+                (layer, module),
+                numbers(&whole.vt.f_narrow(0, first as i64, k as i64)?),
+                numbers(&whole.u.f_narrow(1, first as i64, k as i64)?),
+                whole.s[first..first + k].to_vec(),
+            ))
+        })
+        .collect();
+    tch::set_num_threads(threads);
+    let space = Space::new(bases?);
+    write(&file, &space)?;
+    // What a fresh computation gives is what a later run reads back, to the last bit.
+    Ok(read(&file, &places, k).unwrap_or(space))
+}
+
+fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_values: Vec<f64>) -> Basis {
+    Basis {
+        layer,
+        module,
+        rank: singular_values.len(),
+        v,
+        core: None,
+        u,
+        scale: 1.0,
+        a: Factors {
+            name: "z",
+            origin: vec![0.0; singular_values.len()],
+            gain: singular_values,
+        },
+        b: None,
+    }
+}
+
+/// The bases kept in `file`, or none when it is not there or not what was asked for.
+fn read(file: &Path, places: &[(usize, Module)], k: usize) -> Option<Space> {
+    let files = SafetensorsFiles::open(&[file.to_path_buf()]).ok()?;
+    let mut bases = Vec::new();
+    let shapes = files.tensors();
+    for &(layer, module) in places {
+        let path = module.path(layer);
+        let [v, u, s] = ["v", "u", "s"].map(|part| format!("{path}.{part}"));
+        if shapes.get(&s)?.as_slice() != [k] || shapes.get(&v)?.first() != Some(&k) || shapes.get(&u)?.last() != Some(&k) {
+            return None;
+        }
+        let singular_values = files.read(&s).ok()?.iter().map(|&s| f64::from(s)).collect();
+        bases.push(basis((layer, module), files.read(&v).ok()?, files.read(&u).ok()?, singular_values));
+    }
+    Some(Space::new(bases))
+}
+
+fn write(file: &Path, space: &Space) -> Result<()> {
+    let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    for basis in space.bases() {
+        let path = basis.module.path(basis.layer);
+        let (k, inputs, outputs) = (basis.rank, basis.v.len() / basis.rank, basis.u.len() / basis.rank);
+        let singular_values: Vec<f32> = basis.a.gain.iter().map(|&s| s as f32).collect();
+        for (part, shape, values) in
+            [("v", vec![k, inputs], &basis.v), ("u", vec![outputs, k], &basis.u), ("s", vec![k], &singular_values)]
+        {
+            let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            tensors.insert(format!("{path}.{part}"), (shape, bytes));
+        }
+    }
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes made for this shape");
+        (name.as_str(), view)
+    });
+    let bytes = safetensors::serialize(views, None).expect("tensors with distinct names");
+    crate::files::write_atomically(file, &bytes)
+}

@@ -1,0 +1,351 @@
+//! The words of a run: one TOML file, every knob with its unit, default and range. Unknown keys are refused with the
+//! nearest known one. [`KNOBS`] is the reference page: `docs/configuration.md` is made from it, and a test holds it
+//! against what the parser accepts. After [`RunConfig::load`] nobody re-checks a knob.
+
+use crate::adapter::lora_svd::Offsets;
+use crate::adapter::spectral::Part;
+use crate::engine::Sampling;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::model::{Module, Precision};
+use crate::strategy::StrategyConfig;
+use crate::task::TaskConfig;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything that decides a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// Names the run and its directory.
+    #[serde(default = "default_name")]
+    pub name: String,
+    /// The root of all random numbers.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// The base model.
+    pub model: ModelSection,
+    /// What is searched.
+    #[serde(default)]
+    pub space: SpaceSection,
+    /// How it is searched.
+    #[serde(default)]
+    pub strategy: StrategyConfig,
+    /// What it is judged by.
+    #[serde(default)]
+    pub task: TaskConfig,
+    /// How texts are written.
+    #[serde(default)]
+    pub generation: GenerationSection,
+    /// How long, and how often it is looked at.
+    #[serde(default)]
+    pub run: RunSection,
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSection {
+    /// A `.gguf` file or a Hugging Face folder.
+    pub path: PathBuf,
+    /// Precision of the base model's products.
+    #[serde(default = "default_precision")]
+    pub precision: Precision,
+    /// A PEFT LoRA directory: what `lora-svd` searches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<PathBuf>,
+    /// GiB that the key-value cache may take.
+    #[serde(default = "default_cache_gib")]
+    pub cache_gib: f64,
+    /// Threads of this process; 0 takes what the machine or the launcher gives.
+    #[serde(default)]
+    pub threads: usize,
+}
+
+/// `[space]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum SpaceSection {
+    /// Singular components of the base weights.
+    Spectral {
+        /// Which end of the spectrum.
+        #[serde(default)]
+        part: Part,
+        /// Components a matrix.
+        #[serde(default = "default_rank")]
+        rank: usize,
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+    /// Singular values of a supervised LoRA's factors.
+    LoraSvd {
+        /// Share of each factor's singular values that is searched.
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// What one unit of the search vector is.
+        #[serde(default)]
+        offsets: Offsets,
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+}
+
+/// `[generation]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GenerationSection {
+    /// Token budget of a text.
+    pub max_new_tokens: usize,
+    /// 0 takes the likeliest token.
+    pub temperature: f64,
+    /// Nucleus.
+    pub top_p: f64,
+    /// Likeliest tokens kept; 0 keeps all.
+    pub top_k: usize,
+}
+
+/// `[run]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSection {
+    /// Generations.
+    pub generations: u64,
+    /// Prompts a generation, the same for every candidate.
+    pub prompts: usize,
+    /// Generations between two looks at the validation split; 0 looks at the start and the end only.
+    pub validate_every: u64,
+    /// Whether judged texts are kept.
+    pub rollouts: bool,
+}
+
+impl Default for SpaceSection {
+    fn default() -> Self {
+        Self::Spectral {
+            part: Part::default(),
+            rank: default_rank(),
+            modules: default_modules(),
+        }
+    }
+}
+
+impl Default for GenerationSection {
+    fn default() -> Self {
+        let sampling = Sampling::default();
+        Self {
+            max_new_tokens: 32,
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            top_k: sampling.top_k,
+        }
+    }
+}
+
+impl Default for RunSection {
+    fn default() -> Self {
+        Self {
+            generations: 20,
+            prompts: 24,
+            validate_every: 5,
+            rollouts: true,
+        }
+    }
+}
+
+fn default_name() -> String {
+    "run".into()
+}
+fn default_seed() -> u64 {
+    1
+}
+fn default_precision() -> Precision {
+    Precision::Int8
+}
+fn default_cache_gib() -> f64 {
+    2.0
+}
+fn default_rank() -> usize {
+    8
+}
+fn default_alpha() -> f64 {
+    1.0
+}
+fn default_modules() -> Vec<String> {
+    ["q_proj", "k_proj", "v_proj", "o_proj"].map(String::from).to_vec()
+}
+
+/// The config that `essa align quickstart` runs.
+pub const QUICKSTART: &str = include_str!("../experiments/quickstart.toml");
+
+impl RunConfig {
+    /// Reads `path` (or the embedded config of the name `quickstart`), applies `key=value` overrides, and checks every
+    /// value. Relative paths in the file are relative to its folder.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
+            (QUICKSTART.to_string(), PathBuf::from("."))
+        } else {
+            (read_text(path)?, path.parent().unwrap_or(Path::new(".")).to_path_buf())
+        };
+        let mut table: toml::Table =
+            text.parse().map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
+        resolve_paths(&mut table, &folder);
+        for assignment in overrides {
+            set(&mut table, assignment)?;
+        }
+        let config: Self = toml::Value::Table(table)
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::file(path, with_nearest(&one_line(&e.to_string()))))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The config as TOML, every default written out.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a config is a TOML table")
+    }
+
+    /// The sampling of generated texts.
+    pub fn sampling(&self) -> Sampling {
+        Sampling {
+            temperature: self.generation.temperature,
+            top_p: self.generation.top_p,
+            top_k: self.generation.top_k,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |key: &str, value: u64| match value {
+            0 => Err(Error::config(format!("{key} is 0, expected 1 or more"))),
+            _ => Ok(()),
+        };
+        positive("run.generations", self.run.generations)?;
+        positive("run.prompts", self.run.prompts as u64)?;
+        positive("generation.max_new_tokens", self.generation.max_new_tokens as u64)?;
+        self.sampling().check("generation")?;
+        if !(self.model.cache_gib > 0.0 && self.model.cache_gib.is_finite()) {
+            return Err(Error::config(format!("model.cache_gib is {}, expected above 0", self.model.cache_gib)));
+        }
+        if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(['/', '\\', '\0']) {
+            return Err(Error::config(format!("name is `{}`; it names a folder, so it may not be empty, begin with a dot or hold a slash", self.name)));
+        }
+        match &self.space {
+            SpaceSection::Spectral { modules, .. } => parse_modules(modules).map(|_| ())?,
+            SpaceSection::LoraSvd { alpha, modules, .. } => {
+                parse_modules(modules)?;
+                if !(*alpha > 0.0 && *alpha <= 1.0) {
+                    return Err(Error::config(format!("space.alpha is {alpha}, expected above 0 and at most 1")));
+                }
+                if self.model.adapter.is_none() {
+                    return Err(Error::config("space.kind is lora-svd, which searches a supervised LoRA: set model.adapter to its PEFT directory"));
+                }
+            }
+        }
+        if let (SpaceSection::Spectral { .. }, Some(adapter)) = (&self.space, &self.model.adapter) {
+            return Err(Error::config(format!(
+                "model.adapter is {}, but space.kind is spectral, which starts from the base model: use lora-svd or leave the adapter out",
+                adapter.display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Modules by their names in `target_modules`.
+pub fn parse_modules(names: &[String]) -> Result<Vec<Module>> {
+    let mut modules = Vec::new();
+    for name in names {
+        let known = Module::ALL.map(Module::name);
+        let module = Module::parse(name).ok_or_else(|| {
+            Error::config(format!("space.modules holds `{name}`; expected some of {}", known.join(", ")))
+        })?;
+        if !modules.contains(&module) {
+            modules.push(module);
+        }
+    }
+    if modules.is_empty() {
+        return Err(Error::config("space.modules is empty; expected one module or more, such as q_proj"));
+    }
+    modules.sort();
+    Ok(modules)
+}
+
+/// Paths in a config file are relative to it; in the resolved copy they are as the process sees them.
+fn resolve_paths(table: &mut toml::Table, folder: &Path) {
+    for (section, keys) in [("model", &["path", "adapter"][..]), ("task", &["train", "validation", "test"])] {
+        let Some(toml::Value::Table(section)) = table.get_mut(section) else { continue };
+        for key in keys {
+            if let Some(toml::Value::String(path)) = section.get_mut(*key) {
+                *path = folder.join(path.as_str()).to_string_lossy().into_owned();
+            }
+        }
+    }
+}
+
+/// Applies `a.b=value`; the value is TOML where it parses as such, and otherwise a string.
+fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
+    let (key, value) = assignment
+        .split_once('=')
+        .ok_or_else(|| Error::config(format!("--set {assignment}: expected key=value, such as run.generations=5")))?;
+    let parsed: Option<toml::Table> = format!("value = {value}").parse().ok();
+    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(value.into()));
+    let mut place = table;
+    let mut parts: Vec<&str> = key.split('.').collect();
+    let last = parts.pop().expect("split gives one part at least");
+    for part in parts {
+        let next = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = next.as_table_mut().ok_or_else(|| Error::config(format!("--set {assignment}: `{part}` is not a table")))?;
+    }
+    place.insert(last.into(), value);
+    Ok(())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Adds the nearest expected word to serde's message about an unknown one.
+fn with_nearest(message: &str) -> String {
+    let Some(rest) = ["unknown field `", "unknown variant `"].iter().find_map(|start| message.split_once(start)) else {
+        return message.into();
+    };
+    let mut words = rest.1.split('`').step_by(2);
+    let unknown = words.next().unwrap_or_default();
+    let expected: Vec<&str> = rest.1.split('`').skip(2).step_by(2).collect();
+    let nearest = expected.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    match nearest {
+        Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.7 => format!("{message}; did you mean `{nearest}`?"),
+        _ => message.into(),
+    }
+}
+
+/// One knob of the reference page.
+pub struct Knob {
+    /// The key, with its table.
+    pub key: &'static str,
+    /// Type and unit.
+    pub kind: &'static str,
+    /// Default, as TOML; a dash where it must be given or is computed.
+    pub default: &'static str,
+    /// What is accepted.
+    pub range: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+macro_rules! knobs {
+    ($($key:literal, $kind:literal, $default:literal, $range:literal, $meaning:literal;)*) => {
+        &[$(Knob { key: $key, kind: $kind, default: $default, range: $range, meaning: $meaning }),*]
+    };
+}
+
+/// Every knob, in the order of the reference page.
+pub const KNOBS: &[Knob] = knobs! {
+    "name", "string", "\"run\"", "a folder's name", "Names the run, and its directory under `runs/` unless `--out` is given.";
+    "seed", "integer", "1", "≥ 0", "The root of all random numbers of the run.";
+    "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model. Llama and Qwen2/2.5.";
+    "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`", "What the base model's matrix products are computed in. In int8 a text does not depend on its neighbours in the batch.";
+    "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
+    "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
+    "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS or the machine's cores.";
+};

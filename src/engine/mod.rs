@@ -1,0 +1,416 @@
+//! The engine: token ids in, token ids out. Prompts are prefilled and continued in one kind of step: every step takes
+//! the waiting tokens of each sequence, up to a number of rows, so prefill and decode mix, a finished sequence leaves
+//! at once, and the next one in the queue takes its place in the cache. Rows of one step may belong to different
+//! candidates. The engine knows nothing of text; [`tokenizer`] and [`chat_template`] do.
+
+mod cache;
+//pub mod chat_template;
+mod sampling;
+//pub mod text;
+//pub mod tokenizer;
+
+use crate::adapter::AdapterBank;
+use crate::error::{Error, Result};
+use crate::model::kernels::{self, RowAddress, slice_mut};
+use crate::model::{AdapterRows, Batch, KvCache, Transformer};
+use crate::seed::Seed;
+use cache::Slots;
+use rayon::prelude::*;
+pub use sampling::{Sampling, argmax};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Instant;
+
+/// One prompt for one candidate.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The prompt.
+    pub prompt_ids: Vec<u32>,
+    /// Line of the bank; ignored without one.
+    pub candidate: usize,
+    /// At most this many tokens are written.
+    pub max_new_tokens: usize,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// The stream of this text's uniform numbers; token t uses `seed.fold(t)`.
+    pub seed: Seed,
+    /// Tokens that end the text; they are not part of it.
+    pub stop: Vec<u32>,
+}
+
+/// What was written for one request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completion {
+    /// The tokens, without the one that ended the text.
+    pub token_ids: Vec<u32>,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// The model wrote a stop token.
+    Stop,
+    /// The token budget was used up.
+    Length,
+}
+
+/// A text whose tokens' probabilities are asked for.
+#[derive(Clone, Debug)]
+pub struct ScoreRequest {
+    /// What is given; at least one token.
+    pub prompt_ids: Vec<u32>,
+    /// What is scored.
+    pub completion_ids: Vec<u32>,
+    /// Line of the bank; ignored without one.
+    pub candidate: usize,
+}
+
+/// Where an engine's time went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct EngineStats {
+    /// Tokens read.
+    pub prompt_tokens: usize,
+    /// Tokens written.
+    pub completion_tokens: usize,
+    /// Seconds spent on prompt rows: a step's time is shared out by its rows.
+    pub prefill_s: f64,
+    /// Seconds spent on the rows of written tokens.
+    pub decode_s: f64,
+}
+
+/// The bounds that keep a batch in memory.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Bytes that the key-value cache may take.
+    pub cache_bytes: usize,
+    /// Rows of one step: enough to fill the matrix products, few enough to keep activations small.
+    pub rows: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 2 << 30,
+            rows: 512,
+        }
+    }
+}
+
+/// Rows of logits that are held at a time; each is a vocabulary wide.
+const LOGIT_ROWS: usize = 64;
+
+/// A model and the means to run batches through it.
+#[derive(Debug)]
+pub struct Engine {
+    model: Transformer,
+    limits: Limits,
+    stats: EngineStats,
+}
+
+impl Engine {
+    /// An engine over `model`.
+    pub fn new(model: Transformer, limits: Limits) -> Self {
+        Self {
+            model,
+            limits,
+            stats: EngineStats::default(),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Transformer {
+        &self.model
+    }
+
+    /// What was done since the engine was made.
+    pub fn stats(&self) -> EngineStats {
+        self.stats
+    }
+
+    /// Writes a text for every request, in order. `go_on` is asked before every step; when it says no, there is no
+    /// result.
+    pub fn generate(
+        &mut self,
+        requests: &[Request],
+        bank: Option<&AdapterBank>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Completion>>> {
+        let sequences = requests.iter().map(|request| Sequence {
+            tokens: request.prompt_ids.clone(),
+            prompt: request.prompt_ids.len(),
+            cached: 0,
+            slot: 0..request.prompt_ids.len() + request.max_new_tokens,
+            candidate: request.candidate,
+            work: Work::Write { request, finish: None },
+        });
+        let done = self.run(sequences.collect(), bank, go_on)?;
+        Ok(done.map(|sequences| sequences.into_iter().map(Sequence::completion).collect()))
+    }
+
+    /// The natural logarithm of the probability of every completion token, for each request in order.
+    pub fn score(&mut self, requests: &[ScoreRequest], bank: Option<&AdapterBank>) -> Result<Vec<Vec<f32>>> {
+        let sequences = requests.iter().map(|request| {
+            let tokens = [request.prompt_ids.as_slice(), &request.completion_ids].concat();
+            Sequence {
+                slot: 0..tokens.len(),
+                tokens,
+                prompt: request.prompt_ids.len(),
+                cached: 0,
+                candidate: request.candidate,
+                work: Work::Score { log_probabilities: Vec::new() },
+            }
+        });
+        let done = self.run(sequences.collect(), bank, &mut || true)?.expect("nobody says stop");
+        Ok(done.into_iter().map(Sequence::log_probabilities).collect())
+    }
+
+    /// Brings every sequence to its end, in as few steps as memory allows.
+    fn run<'a>(
+        &mut self,
+        sequences: Vec<Sequence<'a>>,
+        bank: Option<&AdapterBank>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Vec<Sequence<'a>>>> {
+        let tokens = self.cache_tokens(&sequences)?;
+        let mut cache = self.model.new_cache(tokens);
+        let mut slots = Slots::new(tokens);
+        let mut done: Vec<Option<Sequence>> = sequences.iter().map(|_| None).collect();
+        let mut waiting: VecDeque<(usize, Sequence)> = sequences.into_iter().enumerate().collect();
+        let mut active: Vec<(usize, Sequence)> = Vec::new();
+        loop {
+            while let Some((_, next)) = waiting.front() {
+                let Some(slot) = slots.allot(next.slot.len()) else { break };
+                let (index, mut sequence) = waiting.pop_front().expect("the front was there");
+                sequence.slot = slot;
+                active.push((index, sequence));
+            }
+            if active.is_empty() {
+                break;
+            }
+            if !go_on() {
+                return Ok(None);
+            }
+            self.step(&mut active, &mut cache, bank)?;
+            for (index, sequence) in active.extract_if(.., |(_, sequence)| sequence.is_done()) {
+                slots.give_back(sequence.slot.clone());
+                done[index] = Some(sequence);
+            }
+        }
+        Ok(Some(done.into_iter().map(|sequence| sequence.expect("the loop ends when all are done")).collect()))
+    }
+
+    /// Tokens to make room for: all of the work at once if memory allows, and the largest sequence in any case.
+    fn cache_tokens(&self, sequences: &[Sequence]) -> Result<usize> {
+        let context = self.model.config().context;
+        let vocab = self.model.config().vocab;
+        let affordable = self.limits.cache_bytes / self.model.cache_bytes_per_token();
+        for (index, sequence) in sequences.iter().enumerate() {
+            let tokens = sequence.slot.len();
+            if sequence.prompt == 0 {
+                return Err(Error::mismatch(format!("prompt {index} has no tokens; expected at least one")));
+            }
+            if tokens > context {
+                return Err(Error::mismatch(format!(
+                    "prompt {index} has {} tokens, and {} may follow; the model's context is {context}: shorten the prompt or the budget",
+                    sequence.prompt,
+                    tokens - sequence.prompt
+                )));
+            }
+            if tokens > affordable {
+                return Err(Error::mismatch(format!(
+                    "prompt {index} needs room for {tokens} tokens; the memory limit of {:.2} GiB holds {affordable}",
+                    self.limits.cache_bytes as f64 / (1_u64 << 30) as f64
+                )));
+            }
+            if let Some(token) = sequence.tokens.iter().find(|&&token| token as usize >= vocab) {
+                return Err(Error::mismatch(format!("prompt {index} has token {token}; the model's vocabulary ends at {vocab}")));
+            }
+        }
+        let wanted: usize = sequences.iter().map(|sequence| sequence.slot.len()).sum();
+        Ok(wanted.min(affordable))
+    }
+
+    /// Runs one batch of rows: first one row of every sequence that is past its prompt, then prompts.
+    fn step(&mut self, active: &mut [(usize, Sequence)], cache: &mut KvCache, bank: Option<&AdapterBank>) -> Result<()> {
+        let started = Instant::now();
+        let mut left = self.limits.rows;
+        let mut take = vec![0; active.len()];
+        for prefill in [false, true] {
+            for ((_, sequence), take) in active.iter().zip(&mut take) {
+                if (sequence.pending() > 1) == prefill && left > 0 {
+                    *take = sequence.pending().min(left);
+                    left -= *take;
+                }
+            }
+        }
+        let (mut tokens, mut rows, mut candidates) = (Vec::new(), Vec::new(), Vec::new());
+        // Rows whose logits are wanted, and whose they are.
+        let mut wanted: Vec<(usize, usize)> = Vec::new();
+        let mut prompt_rows = 0;
+        for (index, ((_, sequence), &take)) in active.iter().zip(&take).enumerate() {
+            for position in sequence.cached..sequence.cached + take {
+                if sequence.wants_logits(position) {
+                    wanted.push((rows.len(), index));
+                }
+                prompt_rows += usize::from(position < sequence.prompt);
+                tokens.push(sequence.tokens[position]);
+                rows.push(RowAddress { start: sequence.slot.start, position });
+                candidates.push(sequence.candidate);
+            }
+        }
+        let adapter = bank.map(|bank| AdapterRows {
+            paths: bank.paths(),
+            bank: bank.lines(),
+            line: bank.line(),
+            candidates: &candidates,
+        });
+        let x = self.model.forward(&Batch { tokens: &tokens, rows: &rows, adapter }, cache)?;
+        for ((_, sequence), take) in active.iter_mut().zip(&take) {
+            sequence.cached += take;
+        }
+        for wanted in wanted.chunks(LOGIT_ROWS) {
+            let rows: Vec<usize> = wanted.iter().map(|(row, _)| *row).collect();
+            let mut logits = self.model.logits(&x, &rows)?; // [rows, vocab]
+            self.read_logits(active, wanted, slice_mut(&mut logits));
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let written_rows = rows.len() - prompt_rows;
+        self.stats.prompt_tokens += prompt_rows;
+        self.stats.prefill_s += seconds * prompt_rows as f64 / rows.len() as f64;
+        self.stats.decode_s += seconds * written_rows as f64 / rows.len() as f64;
+        Ok(())
+    }
+
+    /// Chooses or scores one token for each row of logits.
+    fn read_logits(&mut self, active: &mut [(usize, Sequence)], wanted: &[(usize, usize)], logits: &mut [f32]) {
+        let vocab = self.model.config().vocab;
+        // A sequence that is scored may want several rows of one step: count how many came before.
+        let mut seen = vec![0; active.len()];
+        let asked: Vec<Ask> = wanted
+            .iter()
+            .map(|&(_, index)| {
+                let ask = active[index].1.ask(seen[index]);
+                seen[index] += 1;
+                ask
+            })
+            .collect();
+        let answers: Vec<Answer> =
+            logits.par_chunks_exact_mut(vocab).zip(&asked).map(|(logits, ask)| ask.answer(logits)).collect();
+        for (&(_, index), answer) in wanted.iter().zip(answers) {
+            self.stats.completion_tokens += usize::from(matches!(answer, Answer::Token(_)));
+            active[index].1.take(answer);
+        }
+    }
+}
+
+/// One text on its way through the engine.
+struct Sequence<'a> {
+    /// Prompt and what follows.
+    tokens: Vec<u32>,
+    /// Tokens of the prompt.
+    prompt: usize,
+    /// Tokens whose keys and values are in the cache.
+    cached: usize,
+    /// Its part of the cache; only the length counts until it has one.
+    slot: Range<usize>,
+    candidate: usize,
+    work: Work<'a>,
+}
+
+enum Work<'a> {
+    Write { request: &'a Request, finish: Option<Finish> },
+    Score { log_probabilities: Vec<f32> },
+}
+
+/// What a row of logits is for.
+enum Ask {
+    Choose { sampling: Sampling, uniform: f64 },
+    Score { token: u32 },
+}
+
+enum Answer {
+    Token(u32),
+    LogProbability(f32),
+}
+
+impl Ask {
+    fn answer(&self, logits: &mut [f32]) -> Answer {
+        match self {
+            Self::Choose { sampling, uniform } => Answer::Token(sampling.choose(logits, *uniform) as u32),
+            Self::Score { token } => Answer::LogProbability(kernels::log_probability(logits, *token as usize)),
+        }
+    }
+}
+
+impl Sequence<'_> {
+    /// Tokens that the model has not read yet and has to.
+    fn pending(&self) -> usize {
+        match self.work {
+            Work::Write { .. } => self.tokens.len() - self.cached,
+            // Nothing is asked after the last token of a scored text.
+            Work::Score { .. } => (self.tokens.len() - 1).max(1) - self.cached,
+        }
+    }
+
+    fn wants_logits(&self, position: usize) -> bool {
+        match self.work {
+            Work::Write { .. } => position + 1 == self.tokens.len(),
+            Work::Score { .. } => position + 1 >= self.prompt && position + 1 < self.tokens.len(),
+        }
+    }
+
+    /// What the next row of logits but `ahead` is for.
+    fn ask(&self, ahead: usize) -> Ask {
+        match &self.work {
+            Work::Write { request, .. } => {
+                let written = (self.tokens.len() - self.prompt) as u64;
+                let uniform = if request.sampling.is_greedy() { 0.0 } else { request.seed.fold(written).uniform() };
+                Ask::Choose { sampling: request.sampling, uniform }
+            }
+            Work::Score { log_probabilities } => {
+                Ask::Score { token: self.tokens[self.prompt + log_probabilities.len() + ahead] }
+            }
+        }
+    }
+
+    fn take(&mut self, answer: Answer) {
+        match (&mut self.work, answer) {
+            (Work::Write { request, finish }, Answer::Token(token)) => {
+                if request.stop.contains(&token) {
+                    *finish = Some(Finish::Stop);
+                } else {
+                    self.tokens.push(token);
+                    if self.tokens.len() - self.prompt >= request.max_new_tokens {
+                        *finish = Some(Finish::Length);
+                    }
+                }
+            }
+            (Work::Score { log_probabilities }, Answer::LogProbability(value)) => log_probabilities.push(value),
+            _ => unreachable!("each kind of work asks for its own kind of answer"),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match &self.work {
+            Work::Write { request, finish } => finish.is_some() || request.max_new_tokens == 0,
+            Work::Score { log_probabilities } => self.prompt + log_probabilities.len() == self.tokens.len(),
+        }
+    }
+
+    fn completion(self) -> Completion {
+        let Work::Write { finish, .. } = self.work else { unreachable!("asked of a text that was written") };
+        Completion {
+            token_ids: self.tokens[self.prompt..].to_vec(),
+            finish: finish.unwrap_or(Finish::Length),
+        }
+    }
+
+    fn log_probabilities(self) -> Vec<f32> {
+        let Work::Score { log_probabilities } = self.work else { unreachable!("asked of a text that was scored") };
+        log_probabilities
+    }
+}

@@ -1,0 +1,165 @@
+//! A model's way with text: its tokenizer, its chat template, the tokens that end a turn, and a handful of prompts
+//! that int8 takes the range of its activations from.
+
+use super::chat_template::ChatTemplate;
+use super::tokenizer::Tokenizer;
+use super::{Engine, Limits};
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::model::{Precision, Transformer, Weights};
+use crate::seed::Seed;
+use crate::task::Message;
+use std::path::Path;
+
+/// Tokenizer and template of one model.
+#[derive(Debug)]
+pub struct Text {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    stop: Vec<u32>,
+    add_bos: bool,
+}
+
+/// A model opened for work.
+#[derive(Debug)]
+pub struct Opened {
+    /// The file it came from.
+    pub weights: Weights,
+    /// The model in an engine.
+    pub engine: Engine,
+    /// Its tokenizer and template; none when the folder holds no tokenizer.
+    pub text: Option<Text>,
+}
+
+/// Lines of everyday English, instructions, numbers and code, of our own making: int8 sees the range of its
+/// activations on them.
+const CALIBRATION: &str = include_str!("calibration.txt");
+
+impl Opened {
+    /// Opens and loads the model at `path`, a `.gguf` file or a Hugging Face folder.
+    pub fn open(path: &Path, precision: Precision, limits: Limits) -> Result<Self> {
+        let weights = Weights::open(path)?;
+        let text = Text::open(&weights)?;
+        let calibration = match (&text, precision) {
+            (_, Precision::F32 | Precision::Bf16) => Vec::new(),
+            (Some(text), Precision::Int8) => text.calibration()?,
+            (None, Precision::Int8) => random_calibration(weights.config().vocab),
+        };
+        let model = Transformer::load(&weights, precision, &calibration)?;
+        Ok(Self {
+            weights,
+            engine: Engine::new(model, limits),
+            text,
+        })
+    }
+
+    /// The tokenizer and template, or a sentence that says what is missing.
+    pub fn text(&self) -> Result<&Text> {
+        self.text.as_ref().ok_or_else(|| {
+            Error::file(self.weights.path(), "has no tokenizer; put its tokenizer.json into the folder, or give token ids")
+        })
+    }
+}
+
+impl Text {
+    /// The tokenizer in a GGUF file, or `tokenizer.json` in (or beside) it; none when a folder has none.
+    fn open(weights: &Weights) -> Result<Option<Self>> {
+        let path = weights.path();
+        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
+        let file = folder.join("tokenizer.json");
+        let (tokenizer, template) = match weights.gguf() {
+            Some(gguf) => {
+                let template = ChatTemplate::from_gguf(gguf)?;
+                match Tokenizer::from_gguf(gguf) {
+                    Ok(Some(tokenizer)) => (tokenizer, template),
+                    Ok(None) | Err(_) if file.exists() => (Tokenizer::from_file(&file)?, template),
+                    Ok(None) => return Ok(None),
+                    Err(error) => return Err(error),
+                }
+            }
+            None if file.exists() => (Tokenizer::from_file(&file)?, ChatTemplate::from_folder(folder)?),
+            None => return Ok(None),
+        };
+        // Some models end a turn with a token that no config lists; these are the names that chat templates use.
+        let mut stop = weights.config().eos.clone();
+        stop.extend(["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"].iter().filter_map(|t| tokenizer.token_id(t)));
+        stop.sort_unstable();
+        stop.dedup();
+        let add_bos = tokenizer.add_bos();
+        Ok(Some(Self {
+            tokenizer,
+            template,
+            stop,
+            add_bos,
+        }))
+    }
+
+    /// Tokens of a conversation, ready for the model's next turn.
+    pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        Ok(self.tokenizer.encode(&self.chat_text(messages)?, true))
+    }
+
+    /// The conversation as the chat template spells it.
+    pub fn chat_text(&self, messages: &[Message]) -> Result<String> {
+        let template = self.template.as_ref().ok_or_else(|| {
+            Error::mismatch("the model has no chat template; put a chat_template.jinja beside it, or use raw prompts")
+        })?;
+        template.render(messages, true)
+    }
+
+    /// Tokens of a text as it stands; special tokens in it are plain text.
+    pub fn raw_ids(&self, text: &str) -> Vec<u32> {
+        let bos = if self.add_bos { self.tokenizer.bos() } else { None };
+        bos.into_iter().chain(self.tokenizer.encode(text, false)).collect()
+    }
+
+    /// Tokens of a text that continues a prompt.
+    pub fn continuation_ids(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(text, false)
+    }
+
+    /// Text of tokens, special ones left out.
+    pub fn decode(&self, token_ids: &[u32]) -> String {
+        self.tokenizer.decode(token_ids, true)
+    }
+
+    /// Tokens that end a completion.
+    pub fn stop(&self) -> &[u32] {
+        &self.stop
+    }
+
+    fn calibration(&self) -> Result<Vec<Vec<u32>>> {
+        let lines = CALIBRATION.lines().filter(|line| !line.is_empty());
+        lines
+            .map(|line| match &self.template {
+                Some(_) => self.chat_ids(&[Message::user(line)]),
+                None => Ok(self.raw_ids(line)),
+            })
+            .collect()
+    }
+}
+
+/// Where there is no tokenizer, any tokens have to do.
+fn random_calibration(vocab: usize) -> Vec<Vec<u32>> {
+    let seed = Seed::new(0).named("calibration");
+    let token = |row: u64, column: u64| (seed.fold(row).fold(column).uniform() * vocab as f64) as u32;
+    (0..16).map(|row| (0..32).map(|column| token(row, column)).collect()).collect()
+}
+
+/// One row of a prompts file: `{"prompt": …}` or `{"messages": […]}`.
+pub fn read_json_lines(path: &Path) -> Result<Vec<serde_json::Value>> {
+    let text = read_text(path)?;
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let row: serde_json::Value = serde_json::from_str(line)
+            .map_err(|e| Error::file(path, format!("line {}: not valid JSON: {e}", index + 1)))?;
+        if !row.is_object() {
+            return Err(Error::file(path, format!("line {}: expected a JSON object, found {row}", index + 1)));
+        }
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(Error::file(path, "holds no rows; expected one JSON object a line"));
+    }
+    Ok(rows)
+}

@@ -1,0 +1,64 @@
+//! How this crate writes files: to a sibling, then rename, so that a kill at any moment leaves the old file or the new
+//! one and never a part (promise 8). And where it keeps what can be computed again.
+
+use crate::error::{Error, Result};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Writes `bytes` to `path`, making its folder if need be.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io(folder))?;
+    let name = path.file_name().expect("a path of a file").to_string_lossy();
+    // The process number keeps two processes that write the same file out of each other's half-written sibling.
+    let sibling = folder.join(format!(".{name}.{}.tmp", std::process::id()));
+    let written = File::create(&sibling).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&sibling, path));
+    renamed.map_err(|source| {
+        let _ = fs::remove_file(&sibling);
+        Error::io(path)(source)
+    })
+}
+
+/// Reads a whole text file.
+pub fn read_text(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(Error::io(path))
+}
+
+/// Where bases and other recomputable things are kept: `$ESSA_CACHE`, or `essa` in the user's cache folder.
+pub fn cache_folder() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("ESSA_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("essa")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".cache/essa")))
+        .unwrap_or_else(|| std::env::temp_dir().join("essa"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("deep/er/file.txt");
+        write_atomically(&path, b"one").expect("the first write");
+        write_atomically(&path, b"two").expect("the second write");
+        assert_eq!(read_text(&path).expect("the file"), "two");
+        let inside = fs::read_dir(path.parent().expect("a parent")).expect("the folder").count();
+        assert_eq!(inside, 1);
+    }
+
+    #[test]
+    fn a_write_that_cannot_be_leaves_no_sibling() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let target = folder.path().join("taken");
+        fs::create_dir_all(target.join("full")).expect("a folder in the way");
+        assert!(write_atomically(&target, b"x").is_err());
+        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 1);
+    }
+}

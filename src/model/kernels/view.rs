@@ -1,0 +1,79 @@
+//! A tensor's memory as a slice, so that plain loops and libtorch's products work on the same numbers without a copy.
+
+use half::bf16;
+use tch::{Device, Kind, Tensor};
+
+/// A number type that a tensor can hold and a loop can read.
+pub trait View: Copy + Send + Sync + 'static {
+    /// libtorch's name for it.
+    const KIND: Kind;
+}
+
+impl View for f32 {
+    const KIND: Kind = Kind::Float;
+}
+impl View for bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+impl View for i8 {
+    const KIND: Kind = Kind::Int8;
+}
+impl View for i32 {
+    const KIND: Kind = Kind::Int;
+}
+
+/// The numbers of a contiguous CPU tensor.
+///
+/// # Panics
+/// When the tensor is of another type, on another device, or not contiguous: a bug of the caller.
+pub fn slice<T: View>(tensor: &Tensor) -> &[T] {
+    check::<T>(tensor);
+    // SAFETY: `check` made sure that the tensor is a contiguous CPU tensor of this type, so its data is `numel`
+    // initialised numbers; the borrow of the tensor keeps the storage alive, and nobody in this crate writes to a
+    // tensor's storage other than through `slice_mut`, which borrows it mutably.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast::<T>(), tensor.numel()) }
+}
+
+/// The numbers of a contiguous CPU tensor, to write to.
+///
+/// # Panics
+/// As [`slice`].
+pub fn slice_mut<T: View>(tensor: &mut Tensor) -> &mut [T] {
+    check::<T>(tensor);
+    // SAFETY: as in `slice`; the mutable borrow makes this the only view through this handle, and handles that share
+    // storage (`shallow_clone`, views) are not made of tensors that the kernels write to.
+    unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<T>(), tensor.numel()) }
+}
+
+/// A new CPU tensor of this shape whose numbers are not yet set; the caller writes all of them.
+pub fn empty<T: View>(shape: &[usize]) -> Tensor {
+    let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+    Tensor::empty(shape, (T::KIND, Device::Cpu))
+}
+
+fn check<T: View>(tensor: &Tensor) {
+    assert!(
+        tensor.kind() == T::KIND && tensor.device() == Device::Cpu && tensor.is_contiguous(),
+        "a kernel wants a contiguous CPU tensor of {:?}, got {tensor:?}",
+        T::KIND
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_the_tensors_memory() {
+        let mut tensor = Tensor::from_slice(&[1.0_f32, 2.0, 3.0]);
+        slice_mut::<f32>(&mut tensor)[1] = 5.0;
+        assert_eq!(slice::<f32>(&tensor), [1.0, 5.0, 3.0]);
+        assert_eq!(Vec::<f32>::try_from(&tensor).expect("a vector of three"), [1.0, 5.0, 3.0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "contiguous CPU tensor of Float")]
+    fn another_type_is_refused() {
+        slice::<f32>(&Tensor::from_slice(&[1_i32]));
+    }
+}

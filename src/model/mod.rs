@@ -1,0 +1,16 @@
+//! The language model: what it is ([`config`]), its numbers ([`weights`]), its matrix products in the precision of
+//! the run ([`linear`]), the arithmetic between them ([`kernels`]), and the whole of it ([`transformer`]).
+
+pub mod config;
+pub mod equalize;
+pub mod gguf;
+pub mod kernels;
+pub mod linear;
+pub mod safetensors;
+pub mod transformer;
+pub mod weights;
+
+pub use config::{ModelConfig, Module};
+pub use linear::Precision;
+pub use transformer::{AdapterRows, Batch, KvCache, SidePaths, Transformer};
+pub use weights::Weights;

@@ -1,0 +1,273 @@
+//! A model's numbers by name, wherever they come from. Names are those of a Hugging Face checkpoint; GGUF's own names
+//! and llama.cpp's order of the rows of q and k are translated here and nowhere else. Loading is strict: every missing,
+//! unexpected or mis-shaped tensor is named before the first number is read. Rows are dequantized on demand, so that
+//! loading never holds a second copy of the model.
+
+use super::config::{Architecture, ModelConfig, Module};
+use super::gguf::Gguf;
+use super::safetensors::SafetensorsFiles;
+use crate::error::{Error, Result};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+/// An open model file or folder.
+#[derive(Debug)]
+pub struct Weights {
+    path: PathBuf,
+    config: ModelConfig,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Folder(SafetensorsFiles),
+    Gguf(Box<Gguf>),
+}
+
+impl Weights {
+    /// Opens a `.gguf` file or a Hugging Face folder and checks that every tensor is there in its shape.
+    pub fn open(path: &Path) -> Result<Self> {
+        let kind = std::fs::metadata(path).map_err(Error::io(path))?;
+        let (config, source) = if kind.is_dir() {
+            (ModelConfig::from_folder(path)?, Source::Folder(SafetensorsFiles::open_folder(path)?))
+        } else {
+            let gguf = Gguf::open(path)?;
+            (ModelConfig::from_gguf(&gguf)?, Source::Gguf(Box::new(gguf)))
+        };
+        let weights = Self {
+            path: path.to_path_buf(),
+            config,
+            source,
+        };
+        weights.check()?;
+        Ok(weights)
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The file or folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The GGUF container, which also holds the tokenizer.
+    pub fn gguf(&self) -> Option<&Gguf> {
+        match &self.source {
+            Source::Gguf(gguf) => Some(gguf),
+            Source::Folder(_) => None,
+        }
+    }
+
+    /// Bytes of the weight files.
+    pub fn file_bytes(&self) -> Result<u64> {
+        self.files().iter().map(|file| Ok(std::fs::metadata(file).map_err(Error::io(file))?.len())).sum()
+    }
+
+    /// SHA-256 of the weight files, in hexadecimal: what caches and manifests know the model by.
+    pub fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        for path in self.files() {
+            let mut file = File::open(&path).map_err(Error::io(&path))?;
+            let mut buffer = vec![0; 1 << 20];
+            loop {
+                let read = std::io::Read::read(&mut file, &mut buffer).map_err(Error::io(&path))?;
+                if read == 0 {
+                    break;
+                }
+                hash.update(&buffer[..read]);
+            }
+        }
+        Ok(hex(&hash.finalize()))
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        match &self.source {
+            Source::Folder(files) => files.paths().map(Path::to_path_buf).collect(),
+            Source::Gguf(_) => vec![self.path.clone()],
+        }
+    }
+
+    /// Rows of the matrix `name` in f32, into `out` `[rows, width]`.
+    pub fn rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        match &self.source {
+            Source::Folder(files) => files.rows(name, rows, out),
+            Source::Gguf(gguf) => {
+                let own = gguf_name(name);
+                if !self.is_permuted(name) {
+                    return gguf.dequantize_rows(&own, rows, out);
+                }
+                // llama.cpp stores the two halves of each head's rows interleaved.
+                let (half, width) = (self.config.head_dim / 2, out.len() / rows.len().max(1));
+                for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+                    let (head, inside) = (row / (2 * half), row % (2 * half));
+                    let stored = head * 2 * half + 2 * (inside % half) + inside / half;
+                    gguf.dequantize_rows(&own, stored..stored + 1, out)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// A whole tensor in f32.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let shape = &self.found()[name];
+        let mut out = vec![0.0; shape.iter().product()];
+        match &self.source {
+            // A vector is one row to GGUF, and one row a number here; only a permuted one needs care.
+            Source::Gguf(gguf) if shape.len() == 1 => {
+                let stored = gguf.dequantize(&gguf_name(name))?;
+                let half = self.config.head_dim / 2;
+                for (row, out) in out.iter_mut().enumerate() {
+                    let (head, inside) = (row / (2 * half), row % (2 * half));
+                    let permuted = head * 2 * half + 2 * (inside % half) + inside / half;
+                    *out = stored[if self.is_permuted(name) { permuted } else { row }];
+                }
+            }
+            _ => self.rows(name, 0..shape[0], &mut out)?,
+        }
+        Ok(out)
+    }
+
+    fn is_permuted(&self, name: &str) -> bool {
+        self.config.architecture == Architecture::Llama && (name.contains(".q_proj.") || name.contains(".k_proj."))
+    }
+
+    /// Every tensor that the model has by Hugging Face's name, with its shape.
+    fn found(&self) -> BTreeMap<String, Vec<usize>> {
+        match &self.source {
+            Source::Folder(files) => files.tensors(),
+            Source::Gguf(gguf) => {
+                let named = gguf.tensors().map(|info| (hugging_face_name(&info.name), info.shape.clone()));
+                named.collect()
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let (found, expected) = (self.found(), self.expected());
+        let mut problems = Vec::new();
+        for (name, shape) in &expected {
+            match found.get(name) {
+                None => problems.push(format!("`{name}` {shape:?} is missing")),
+                Some(other) if other != shape => problems.push(format!("`{name}` has shape {other:?}, expected {shape:?}")),
+                Some(_) => {}
+            }
+        }
+        for name in found.keys().filter(|name| !expected.contains_key(*name)) {
+            // Buffers that old checkpoints carry, a copy of a tied head, and GGUF's rotary divisors, read elsewhere.
+            let harmless = name.ends_with("rotary_emb.inv_freq")
+                || name == "rope_freqs.weight"
+                || (self.config.tied && name == "lm_head.weight");
+            if !harmless {
+                problems.push(format!("`{name}` is unexpected"));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        let (shown, hidden) = (problems.len().min(12), problems.len().saturating_sub(12));
+        let more = if hidden > 0 { format!("; and {hidden} more") } else { String::new() };
+        let what = format!("the weights do not fit the model's configuration: {}{more}", problems[..shown].join("; "));
+        Err(Error::file(&self.path, what))
+    }
+
+    fn expected(&self) -> BTreeMap<String, Vec<usize>> {
+        let c = &self.config;
+        let mut expected = BTreeMap::from([
+            ("model.embed_tokens.weight".to_string(), vec![c.vocab, c.hidden]),
+            ("model.norm.weight".to_string(), vec![c.hidden]),
+        ]);
+        if !c.tied {
+            expected.insert("lm_head.weight".into(), vec![c.vocab, c.hidden]);
+        }
+        for layer in 0..c.layers {
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                expected.insert(format!("model.layers.{layer}.{norm}.weight"), vec![c.hidden]);
+            }
+            for module in Module::ALL {
+                let shape = c.module_shape(module);
+                if self.has_bias(module) {
+                    expected.insert(format!("{}.bias", module.path(layer)), vec![shape[0]]);
+                }
+                expected.insert(format!("{}.weight", module.path(layer)), shape.to_vec());
+            }
+        }
+        expected
+    }
+
+    /// Whether this module carries a bias.
+    pub fn has_bias(&self, module: Module) -> bool {
+        match module {
+            Module::Q | Module::K | Module::V => self.config.qkv_bias,
+            Module::O => self.config.o_bias,
+            Module::Gate | Module::Up | Module::Down => self.config.mlp_bias,
+        }
+    }
+}
+
+/// GGUF's and Hugging Face's words for the same thing.
+const NAMES: [(&str, &str); 12] = [
+    ("token_embd", "model.embed_tokens"),
+    ("output_norm", "model.norm"),
+    ("output", "lm_head"),
+    ("attn_norm", "input_layernorm"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
+fn gguf_name(name: &str) -> String {
+    let (prefix, rest) = match name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => (format!("blk.{layer}."), rest),
+        None => (String::new(), name),
+    };
+    let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
+    let stem = NAMES.iter().find(|(_, theirs)| *theirs == stem).map_or(stem, |(own, _)| own);
+    format!("{prefix}{stem}.{kind}")
+}
+
+fn hugging_face_name(name: &str) -> String {
+    let (prefix, rest) = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
+        Some((layer, rest)) => (format!("model.layers.{layer}."), rest),
+        None => (String::new(), name),
+    };
+    let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
+    let stem = NAMES.iter().find(|(own, _)| *own == stem).map_or(stem, |(_, theirs)| theirs);
+    format!("{prefix}{stem}.{kind}")
+}
+
+/// Bytes in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_translate_both_ways() {
+        for (gguf, ours) in [
+            ("blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight"),
+            ("blk.11.ffn_norm.weight", "model.layers.11.post_attention_layernorm.weight"),
+            ("blk.0.attn_output.bias", "model.layers.0.self_attn.o_proj.bias"),
+            ("token_embd.weight", "model.embed_tokens.weight"),
+            ("output.weight", "lm_head.weight"),
+            ("rope_freqs.weight", "rope_freqs.weight"),
+        ] {
+            assert_eq!(hugging_face_name(gguf), ours);
+            assert_eq!(gguf_name(ours), gguf);
+        }
+    }
+}

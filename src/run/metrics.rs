@@ -1,0 +1,156 @@
+//! `metrics.csv`: one row a generation, the columns below, then one column `terms/<name>` for each term of the task. The
+//! file is replaced whole each time, so it never ends in half a row.
+
+use crate::error::Result;
+use crate::files::write_atomically;
+use crate::search::{Evaluation, mean, standard_deviation};
+use crate::strategy::Step;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// The rows of one run.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    rows: Vec<Row>,
+}
+
+/// One generation. Generation 0 is the start, which is only validated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Row {
+    /// Generations told.
+    pub generation: u64,
+    /// Mean reward over the population.
+    pub reward: Option<f64>,
+    /// Spread of the candidates' rewards.
+    pub reward_std: Option<f64>,
+    /// The best candidate's reward.
+    pub reward_max: Option<f64>,
+    /// Root mean square of the candidates' standard errors: what part of the spread is noise.
+    pub reward_se: Option<f64>,
+    /// σ after the step.
+    pub sigma: Option<f64>,
+    /// Length of the mean's move.
+    pub step_norm: Option<f64>,
+    /// Length of the mean.
+    pub mean_norm: Option<f64>,
+    /// The mean's reward on the validation split, where it was looked at.
+    pub validation: Option<f64>,
+    /// Its standard error.
+    pub validation_se: Option<f64>,
+    /// Tokens a completion, on average.
+    pub mean_length: Option<f64>,
+    /// Share of completions that ran into their budget.
+    pub clipped_ratio: Option<f64>,
+    /// Judgements that failed.
+    pub failed: usize,
+    /// Tokens read and written since the start.
+    pub num_tokens: usize,
+    /// Seconds of the generation.
+    pub step_time: f64,
+    /// Mean of each term over the population (over the validation split in generation 0).
+    pub terms: BTreeMap<String, f64>,
+}
+
+/// Names of the fixed columns.
+pub const COLUMNS: [&str; 15] = [
+    "generation",
+    "reward",
+    "reward_std",
+    "reward_max",
+    "reward_se",
+    "sigma",
+    "step_norm",
+    "mean_norm",
+    "validation",
+    "validation_se",
+    "completions/mean_length",
+    "completions/clipped_ratio",
+    "failed",
+    "num_tokens",
+    "step_time",
+];
+
+impl Row {
+    /// A generation from its evaluations and what the strategy made of them.
+    pub fn new(generation: u64, evaluations: &[Evaluation], step: &Step) -> Self {
+        let rewards: Vec<f64> =
+            evaluations.iter().filter(|e| !e.fitness.is_failed()).map(|e| e.fitness.value()).collect();
+        let squared: Vec<f64> = evaluations.iter().map(|e| e.standard_error().powi(2)).collect();
+        let rollouts: usize = evaluations.iter().map(|e| e.rewards.len()).sum();
+        let share = |count: usize| count as f64 / rollouts.max(1) as f64;
+        let mut terms: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (name, value) in evaluations.iter().flat_map(|e| &e.terms) {
+            terms.entry(name.clone()).or_default().push(*value);
+        }
+        Self {
+            generation,
+            reward: (!rewards.is_empty()).then(|| mean(&rewards)),
+            reward_std: Some(standard_deviation(&rewards)),
+            reward_max: rewards.iter().copied().max_by(f64::total_cmp),
+            reward_se: Some(mean(&squared).sqrt()),
+            sigma: Some(step.sigma),
+            step_norm: Some(step.step_norm),
+            mean_norm: Some(step.mean_norm),
+            mean_length: Some(share(evaluations.iter().map(|e| e.completion_tokens).sum())),
+            clipped_ratio: Some(share(evaluations.iter().map(|e| e.truncated).sum())),
+            failed: evaluations.iter().map(|e| e.failed).sum(),
+            terms: terms.into_iter().map(|(name, values)| (name, mean(&values))).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds the validation of the mean.
+    pub fn validated(mut self, evaluation: &Evaluation) -> Self {
+        self.validation = Some(evaluation.fitness.value());
+        self.validation_se = Some(evaluation.standard_error());
+        self
+    }
+}
+
+impl Metrics {
+    /// No rows yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, rows: Vec::new() }
+    }
+
+    /// Adds a row and writes the file.
+    pub fn push(&mut self, row: Row) -> Result<()> {
+        self.rows.push(row);
+        write_atomically(&self.path, &self.to_csv())
+    }
+
+    /// The rows so far.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    fn to_csv(&self) -> Vec<u8> {
+        let terms: BTreeSet<&String> = self.rows.iter().flat_map(|row| row.terms.keys()).collect();
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let header = COLUMNS.iter().map(ToString::to_string).chain(terms.iter().map(|term| format!("terms/{term}")));
+        writer.write_record(header).expect("a row in memory");
+        for row in &self.rows {
+            let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+            let numbers = [
+                row.reward,
+                row.reward_std,
+                row.reward_max,
+                row.reward_se,
+                row.sigma,
+                row.step_norm,
+                row.mean_norm,
+                row.validation,
+                row.validation_se,
+                row.mean_length,
+                row.clipped_ratio,
+            ];
+            let fixed = std::iter::once(row.generation.to_string())
+                .chain(numbers.map(number))
+                .chain([row.failed.to_string(), row.num_tokens.to_string(), format!("{:.3}", row.step_time)]);
+            let record = fixed.chain(terms.iter().map(|term| number(row.terms.get(*term).copied())));
+            writer.write_record(record).expect("a row in memory");
+        }
+        writer.into_inner().expect("a writer to memory")
+    }
+}

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Makes the golden fixtures anew, from pinned packages. `make.sh --env-only` stops after the environment.
+# Needs Python 3.11 or newer and about 8 GB of disk, most of it PyTorch.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+export ESSA_CACHE="${ESSA_CACHE:-$HOME/.cache/essa}"
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
+venv="$ESSA_CACHE/golden-venv"
+
+if ! cmp -s requirements.txt "$venv/requirements.txt"; then
+    "${PYTHON:-python3}" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --requirement requirements.txt
+    cp requirements.txt "$venv/requirements.txt"
+fi
+if [ "${1:-}" = --env-only ]; then
+    exit
+fi
+
+"$venv/bin/python" make.py
+"$venv/bin/python" make_gguf.py
+"$venv/bin/python" make_smollm2.py
