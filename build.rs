@@ -10,7 +10,9 @@ fn main() {
         println!("cargo:rerun-if-env-changed={name}");
     }
     let Some(root) = env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH")) else {
-        panic!("LIBTORCH is not set, so there is no libtorch to link with; run `make setup`, which fetches one and remembers it for cargo");
+        panic!(
+            "LIBTORCH is not set, so there is no libtorch to link with; run `make setup`, which fetches one and remembers it for cargo"
+        );
     };
     let lib = PathBuf::from(root).join("lib");
     assert!(

@@ -26,7 +26,7 @@ main() {
     libtorch
     model
     write_settings
-    say done "cargo and make now find everything by themselves in this checkout"
+    say ready "cargo and make now find everything by themselves in this checkout"
 }
 
 say() { printf 'setup: %-9s %s\n' "$1" "$2"; }
@@ -38,7 +38,7 @@ die() {
 # --- system packages -------------------------------------------------------------------------------------------------
 
 have_compiler() { command -v g++ >/dev/null || command -v c++ >/dev/null; }
-have_pip() { python >/dev/null; }
+have_pip() { python_with_pip >/dev/null; }
 have_mpi() { command -v mpicc >/dev/null && command -v mpirun >/dev/null; }
 # bindgen, which the mpi crate needs, loads libclang from these places; without clang's own headers it cannot read mpi.h.
 have_libclang() {
@@ -54,7 +54,7 @@ any() {
 }
 
 # The first Python that has pip: a user's own python3 often comes without it while the system's has it.
-python() {
+python_with_pip() {
     local candidate
     for candidate in python3 /usr/bin/python3; do
         if "$candidate" -c 'import pip' 2>/dev/null; then
@@ -111,8 +111,8 @@ install_packages() {
         # Unquoted on purpose: a list of names. Failing here is judged by the caller, which looks at what is still missing.
         # shellcheck disable=SC2086
         { $sudo apt-get -qq update &&
-            $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $1 >"$WORK/apt.log" 2>&1; } || {
-            tail -n 5 "$WORK/apt.log" >&2 || true
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $1; } >"$WORK/apt.log" 2>&1 || {
+            tail -n 5 "$WORK/apt.log" >&2
             say system "apt-get could not install them"
         }
     fi
@@ -123,7 +123,7 @@ install_packages() {
 libtorch() {
     if [ -n "${LIBTORCH:-}" ]; then
         # Not made absolute here: cargo would still see the relative one, and reads it from another folder.
-        [[ $LIBTORCH == /* ]] && torch_if_usable "$LIBTORCH" >/dev/null ||
+        { [[ $LIBTORCH == /* ]] && torch_if_usable "$LIBTORCH" >/dev/null; } ||
             die "LIBTORCH is '$LIBTORCH'; found there: $(torch_version "$LIBTORCH"). It must be the full path of a libtorch $TORCH." \
                 "Set it to one, or unset it to have one fetched."
         say libtorch "\$LIBTORCH: $(torch_version "$LIBTORCH") in $LIBTORCH"
@@ -214,7 +214,7 @@ slim_libtorch() {
 # fetch NAME==VERSION SHA256: one wheel into $WORK. pip itself refuses a file with another hash.
 fetch() {
     local python
-    python="$(python)"
+    python="$(python_with_pip)"
     # pip's own cache is left out, since it would keep half a gigabyte a second time; its scratch space too, since /tmp may be small.
     echo "$1 --hash=sha256:$2" >"$WORK/requirement.txt"
     TMPDIR="$WORK" "$python" -m pip download --quiet --no-cache-dir --disable-pip-version-check --no-deps --require-hashes \

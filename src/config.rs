@@ -187,8 +187,9 @@ impl RunConfig {
         } else {
             (read_text(path)?, path.parent().unwrap_or(Path::new(".")).to_path_buf())
         };
-        let mut table: toml::Table =
-            text.parse().map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
+        let mut table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
         resolve_paths(&mut table, &folder);
         for assignment in overrides {
             set(&mut table, assignment)?;
@@ -224,20 +225,30 @@ impl RunConfig {
         positive("generation.max_new_tokens", self.generation.max_new_tokens as u64)?;
         self.sampling().check("generation")?;
         if !(self.model.cache_gib > 0.0 && self.model.cache_gib.is_finite()) {
-            return Err(Error::config(format!("model.cache_gib is {}, expected above 0", self.model.cache_gib)));
+            return Err(Error::config(format!(
+                "model.cache_gib is {}, expected above 0",
+                self.model.cache_gib
+            )));
         }
         if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(['/', '\\', '\0']) {
-            return Err(Error::config(format!("name is `{}`; it names a folder, so it may not be empty, begin with a dot or hold a slash", self.name)));
+            return Err(Error::config(format!(
+                "name is `{}`; it names a folder, so it may not be empty, begin with a dot or hold a slash",
+                self.name
+            )));
         }
         match &self.space {
             SpaceSection::Spectral { modules, .. } => parse_modules(modules).map(|_| ())?,
             SpaceSection::LoraSvd { alpha, modules, .. } => {
                 parse_modules(modules)?;
                 if !(*alpha > 0.0 && *alpha <= 1.0) {
-                    return Err(Error::config(format!("space.alpha is {alpha}, expected above 0 and at most 1")));
+                    return Err(Error::config(format!(
+                        "space.alpha is {alpha}, expected above 0 and at most 1"
+                    )));
                 }
                 if self.model.adapter.is_none() {
-                    return Err(Error::config("space.kind is lora-svd, which searches a supervised LoRA: set model.adapter to its PEFT directory"));
+                    return Err(Error::config(
+                        "space.kind is lora-svd, which searches a supervised LoRA: set model.adapter to its PEFT directory",
+                    ));
                 }
             }
         }
@@ -257,14 +268,19 @@ pub fn parse_modules(names: &[String]) -> Result<Vec<Module>> {
     for name in names {
         let known = Module::ALL.map(Module::name);
         let module = Module::parse(name).ok_or_else(|| {
-            Error::config(format!("space.modules holds `{name}`; expected some of {}", known.join(", ")))
+            Error::config(format!(
+                "space.modules holds `{name}`; expected some of {}",
+                known.join(", ")
+            ))
         })?;
         if !modules.contains(&module) {
             modules.push(module);
         }
     }
     if modules.is_empty() {
-        return Err(Error::config("space.modules is empty; expected one module or more, such as q_proj"));
+        return Err(Error::config(
+            "space.modules is empty; expected one module or more, such as q_proj",
+        ));
     }
     modules.sort();
     Ok(modules)
@@ -272,8 +288,13 @@ pub fn parse_modules(names: &[String]) -> Result<Vec<Module>> {
 
 /// Paths in a config file are relative to it; in the resolved copy they are as the process sees them.
 fn resolve_paths(table: &mut toml::Table, folder: &Path) {
-    for (section, keys) in [("model", &["path", "adapter"][..]), ("task", &["train", "validation", "test"])] {
-        let Some(toml::Value::Table(section)) = table.get_mut(section) else { continue };
+    for (section, keys) in [
+        ("model", &["path", "adapter"][..]),
+        ("task", &["train", "validation", "test"]),
+    ] {
+        let Some(toml::Value::Table(section)) = table.get_mut(section) else {
+            continue;
+        };
         for key in keys {
             if let Some(toml::Value::String(path)) = section.get_mut(*key) {
                 *path = folder.join(path.as_str()).to_string_lossy().into_owned();
@@ -284,17 +305,25 @@ fn resolve_paths(table: &mut toml::Table, folder: &Path) {
 
 /// Applies `a.b=value`; the value is TOML where it parses as such, and otherwise a string.
 fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
-    let (key, value) = assignment
-        .split_once('=')
-        .ok_or_else(|| Error::config(format!("--set {assignment}: expected key=value, such as run.generations=5")))?;
+    let (key, value) = assignment.split_once('=').ok_or_else(|| {
+        Error::config(format!(
+            "--set {assignment}: expected key=value, such as run.generations=5"
+        ))
+    })?;
     let parsed: Option<toml::Table> = format!("value = {value}").parse().ok();
-    let value = parsed.and_then(|mut table| table.remove("value")).unwrap_or_else(|| toml::Value::String(value.into()));
+    let value = parsed
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.into()));
     let mut place = table;
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().expect("split gives one part at least");
     for part in parts {
-        let next = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = next.as_table_mut().ok_or_else(|| Error::config(format!("--set {assignment}: `{part}` is not a table")))?;
+        let next = place
+            .entry(part)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = next
+            .as_table_mut()
+            .ok_or_else(|| Error::config(format!("--set {assignment}: `{part}` is not a table")))?;
     }
     place.insert(last.into(), value);
     Ok(())
@@ -306,15 +335,22 @@ fn one_line(text: &str) -> String {
 
 /// Adds the nearest expected word to serde's message about an unknown one.
 fn with_nearest(message: &str) -> String {
-    let Some(rest) = ["unknown field `", "unknown variant `"].iter().find_map(|start| message.split_once(start)) else {
+    let Some(rest) = ["unknown field `", "unknown variant `"]
+        .iter()
+        .find_map(|start| message.split_once(start))
+    else {
         return message.into();
     };
     let mut words = rest.1.split('`').step_by(2);
     let unknown = words.next().unwrap_or_default();
     let expected: Vec<&str> = rest.1.split('`').skip(2).step_by(2).collect();
-    let nearest = expected.iter().max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    let nearest = expected
+        .iter()
+        .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
     match nearest {
-        Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.7 => format!("{message}; did you mean `{nearest}`?"),
+        Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.7 => {
+            format!("{message}; did you mean `{nearest}`?")
+        }
         _ => message.into(),
     }
 }

@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path`, making its folder if need be.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
     let name = path.file_name().expect("a path of a file").to_string_lossy();
     // The process number keeps two processes that write the same file out of each other's half-written sibling.
@@ -31,7 +34,11 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// Where bases and other recomputable things are kept: `$ESSA_CACHE`, or `essa` in the user's cache folder.
 pub fn cache_folder() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("ESSA_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("essa")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/essa")))
@@ -49,7 +56,9 @@ mod tests {
         write_atomically(&path, b"one").expect("the first write");
         write_atomically(&path, b"two").expect("the second write");
         assert_eq!(read_text(&path).expect("the file"), "two");
-        let inside = fs::read_dir(path.parent().expect("a parent")).expect("the folder").count();
+        let inside = fs::read_dir(path.parent().expect("a parent"))
+            .expect("the folder")
+            .count();
         assert_eq!(inside, 1);
     }
 

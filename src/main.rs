@@ -1,2 +1,235 @@
-//! placeholder
-fn main() {}
+//! `essa`: argv to one function a command. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use essa::commands::generate::GenerateArguments;
+use essa::commands::score::ScoreArguments;
+use essa::commands::{self, ModelArguments};
+use essa::engine::Sampling;
+use essa::error::Result;
+use essa::model::Precision;
+use essa::run::StopReason;
+use essa::task::Split;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Aligns language models without gradients.
+#[derive(Parser)]
+#[command(version, about, long_about = None)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Evolves an adapter for a task: the main job.
+    Align {
+        /// A TOML file, or `quickstart` for the embedded one (see docs/configuration.md).
+        config: PathBuf,
+        /// Overrides one key of the config, such as run.generations=5.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// The run's directory [default: runs/<name>].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Scores a run's adapter and its start on a held-out split.
+    Eval {
+        /// A run's directory.
+        run: PathBuf,
+        /// Which examples.
+        #[arg(long, value_enum, default_value = "test")]
+        split: SplitName,
+        /// Overrides one key of the run's config.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Writes the texts as JSON lines.
+        #[arg(long, value_name = "FILE")]
+        rollouts: Option<PathBuf>,
+    },
+    /// Writes a run's mean as a PEFT adapter directory.
+    Export {
+        /// A run's directory.
+        run: PathBuf,
+        /// The newest mean instead of the best validated one.
+        #[arg(long)]
+        newest: bool,
+        /// Where to write it.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Prints the table of runs, best test score first.
+    Leaderboard {
+        /// Runs, or folders of runs.
+        #[arg(required = true)]
+        directories: Vec<PathBuf>,
+        /// Prints CSV instead of a table.
+        #[arg(long)]
+        csv: bool,
+        /// Writes the CSV to a file as well.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Writes a text for every prompt of a file.
+    Generate {
+        #[command(flatten)]
+        model: ModelFlags,
+        /// JSON lines with `prompt`.
+        #[arg(long, value_name = "FILE")]
+        prompts: PathBuf,
+        /// Token budget of a text.
+        #[arg(long, value_name = "N")]
+        max_new_tokens: usize,
+        /// Takes prompts as they stand, without the chat template.
+        #[arg(long)]
+        raw: bool,
+        /// Writes on past stop tokens.
+        #[arg(long)]
+        ignore_eos: bool,
+        /// 0 takes the likeliest token.
+        #[arg(long, default_value_t = 0.0)]
+        temperature: f64,
+        /// Probability that the kept tokens hold.
+        #[arg(long, default_value_t = 1.0)]
+        top_p: f64,
+        /// Likeliest tokens kept; 0 keeps all.
+        #[arg(long, default_value_t = 0)]
+        top_k: usize,
+        /// Root of the random numbers.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Writes counts and times as JSON.
+        #[arg(long, value_name = "FILE")]
+        stats: Option<PathBuf>,
+        /// Where the rows go, with `completion`, `token_ids` and `finish_reason`.
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Writes the log-probability of every completion token of a file.
+    Score {
+        #[command(flatten)]
+        model: ModelFlags,
+        /// JSON lines with `prompt` and `completion`, or `prompt_ids` and `completion_ids`.
+        #[arg(long, value_name = "FILE")]
+        input: PathBuf,
+        /// Takes prompts as they stand, without the chat template.
+        #[arg(long)]
+        raw: bool,
+        /// Where the rows go, with `logprobs`.
+        #[arg(long, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+#[derive(Args)]
+struct ModelFlags {
+    /// A .gguf file or a Hugging Face folder.
+    #[arg(long, value_name = "PATH")]
+    model: PathBuf,
+    /// A PEFT LoRA directory.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// f32, bf16 or int8.
+    #[arg(long, default_value = "int8")]
+    precision: Precision,
+    /// GiB that the key-value cache may take.
+    #[arg(long, default_value_t = 2.0)]
+    cache_gib: f64,
+    /// Threads; 0 takes what the launcher or the machine gives.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+}
+
+impl From<ModelFlags> for ModelArguments {
+    fn from(flags: ModelFlags) -> Self {
+        Self {
+            model: flags.model,
+            adapter: flags.adapter,
+            precision: flags.precision,
+            cache_gib: flags.cache_gib,
+            threads: flags.threads,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum SplitName {
+    Train,
+    Validation,
+    Test,
+}
+
+fn main() -> ExitCode {
+    match essa::threads::wait_passively().and_then(|()| run(Cli::parse().command)) {
+        Ok(StopReason::Interrupted) => ExitCode::from(130),
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("essa: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<StopReason> {
+    let done = match command {
+        Command::Align { config, set, out } => return commands::align::align(&config, &set, out.as_deref()),
+        Command::Eval {
+            run,
+            split,
+            set,
+            rollouts,
+        } => {
+            let split = match split {
+                SplitName::Train => Split::Train,
+                SplitName::Validation => Split::Validation,
+                SplitName::Test => Split::Test,
+            };
+            commands::evaluate::evaluate(&run, split, &set, rollouts.as_deref())
+        }
+        Command::Export { run, newest, out } => commands::export::export(&run, newest, &out),
+        Command::Leaderboard {
+            directories,
+            csv,
+            output,
+        } => commands::leaderboard::print(&directories, csv, output.as_deref()),
+        Command::Generate {
+            model,
+            prompts,
+            max_new_tokens,
+            raw,
+            ignore_eos,
+            temperature,
+            top_p,
+            top_k,
+            seed,
+            stats,
+            output,
+        } => commands::generate::generate(&GenerateArguments {
+            model: model.into(),
+            prompts,
+            max_new_tokens,
+            raw,
+            ignore_eos,
+            sampling: Sampling {
+                temperature,
+                top_p,
+                top_k,
+            },
+            seed,
+            stats,
+            output,
+        }),
+        Command::Score {
+            model,
+            input,
+            raw,
+            output,
+        } => commands::score::score(&ScoreArguments {
+            model: model.into(),
+            input,
+            raw,
+            output,
+        }),
+    };
+    done.map(|()| StopReason::Generations)
+}

@@ -95,9 +95,16 @@ impl Alignment {
         let mut prompts = BTreeMap::new();
         for split in [Split::Train, Split::Validation, Split::Test] {
             let examples = task.examples(split);
-            let ids: Result<Vec<Vec<u32>>> = examples.par_iter().map(|example| text.chat_ids(&example.messages)).collect();
+            let ids: Result<Vec<Vec<u32>>> = examples
+                .par_iter()
+                .map(|example| text.chat_ids(&example.messages))
+                .collect();
             let ids = ids?;
-            if let Some((ids, example)) = ids.iter().zip(examples).find(|(ids, _)| ids.len() + max_new_tokens > context) {
+            if let Some((ids, example)) = ids
+                .iter()
+                .zip(examples)
+                .find(|(ids, _)| ids.len() + max_new_tokens > context)
+            {
                 return Err(Error::mismatch(format!(
                     "example `{}` has {} tokens, and {max_new_tokens} may follow; the model's context is {context}: shorten the prompt or generation.max_new_tokens",
                     example.id,
@@ -137,7 +144,10 @@ impl Alignment {
                 Rollout {
                     candidate,
                     prompt_id: examples[index].id.clone(),
-                    prompt: examples[index].messages.last().map_or(String::new(), |message| message.content.clone()),
+                    prompt: examples[index]
+                        .messages
+                        .last()
+                        .map_or(String::new(), |message| message.content.clone()),
                     terms: self.task.judge(&examples[index], &response),
                     completion: response,
                     tokens: completion.token_ids.len(),
@@ -206,11 +216,18 @@ fn evaluation(rollouts: &[Rollout], prompt_tokens: usize) -> Evaluation {
     }
     let failed = rollouts.iter().filter(|rollout| rollout.terms.failed).count();
     Evaluation {
-        fitness: if failed == rollouts.len() { Fitness::FAILED } else { Fitness::new(mean(&rewards)) },
+        fitness: if failed == rollouts.len() {
+            Fitness::FAILED
+        } else {
+            Fitness::new(mean(&rewards))
+        },
         terms: parts.into_iter().map(|(part, values)| (part, mean(&values))).collect(),
         rewards,
         failed,
-        truncated: rollouts.iter().filter(|rollout| rollout.finish_reason == Finish::Length).count(),
+        truncated: rollouts
+            .iter()
+            .filter(|rollout| rollout.finish_reason == Finish::Length)
+            .count(),
         prompt_tokens,
         completion_tokens: rollouts.iter().map(|rollout| rollout.tokens).sum(),
     }
@@ -285,7 +302,11 @@ mod tests {
             prompt_id: "1".into(),
             prompt: String::new(),
             completion: String::new(),
-            terms: Terms { reward, failed, ..Default::default() },
+            terms: Terms {
+                reward,
+                failed,
+                ..Default::default()
+            },
             tokens: 3,
             finish_reason: Finish::Stop,
         }
@@ -296,7 +317,10 @@ mod tests {
     #[test]
     fn failed_judgements_are_counted() {
         let some = evaluation(&[rollout(1.0, false), rollout(0.0, true)], 10);
-        assert_eq!((some.fitness, some.failed, some.completion_tokens), (Fitness::new(0.5), 1, 6));
+        assert_eq!(
+            (some.fitness, some.failed, some.completion_tokens),
+            (Fitness::new(0.5), 1, 6)
+        );
         assert!(evaluation(&[rollout(0.0, true)], 10).fitness.is_failed());
     }
 }

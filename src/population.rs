@@ -33,13 +33,18 @@ pub fn evaluate(
     let bytes = serde_json::to_vec(&evaluated).expect("JSON of numbers");
     let mut all: Vec<Option<Evaluation>> = vec![None; strategy.population()];
     for (rank, bytes) in ranks.all_gather(&bytes).iter().enumerate() {
-        let theirs: Option<Vec<Evaluation>> = serde_json::from_slice(bytes)
-            .map_err(|e| Error::mismatch(format!("rank {rank} sent evaluations that cannot be read: {e}; do all ranks run the same essa?")))?;
+        let theirs: Option<Vec<Evaluation>> = serde_json::from_slice(bytes).map_err(|e| {
+            Error::mismatch(format!(
+                "rank {rank} sent evaluations that cannot be read: {e}; do all ranks run the same essa?"
+            ))
+        })?;
         let Some(theirs) = theirs else { return Ok(None) };
         for (member, evaluation) in (rank..strategy.population()).step_by(ranks.size()).zip(theirs) {
             all[member] = Some(evaluation);
         }
     }
     let complete: Option<Vec<Evaluation>> = all.into_iter().collect();
-    complete.map(Some).ok_or_else(|| Error::mismatch("a rank sent fewer evaluations than it has members; do all ranks run the same essa?"))
+    complete.map(Some).ok_or_else(|| {
+        Error::mismatch("a rank sent fewer evaluations than it has members; do all ranks run the same essa?")
+    })
 }

@@ -8,10 +8,11 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// A node in the tree of random streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A node in the tree of random streams. It serialises as its 32 bytes, so that a checkpoint can keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seed([u8; 32]);
 
 impl Seed {
@@ -31,7 +32,10 @@ impl Seed {
     }
 
     fn child(self, kind: &[u8], branch: &[u8]) -> Self {
-        let hash = Sha256::new().chain_update(self.0).chain_update(kind).chain_update(branch);
+        let hash = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(kind)
+            .chain_update(branch);
         Self(hash.finalize().into())
     }
 
@@ -88,7 +92,10 @@ mod tests {
             for generation in 0..6 {
                 for member in 0..6 {
                     for z in Seed::new(seed).fold(generation).fold(member).normals(8) {
-                        assert!(seen.insert(z.to_bits()), "seed {seed} generation {generation} member {member}");
+                        assert!(
+                            seen.insert(z.to_bits()),
+                            "seed {seed} generation {generation} member {member}"
+                        );
                     }
                 }
             }

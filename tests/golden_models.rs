@@ -4,10 +4,10 @@
 mod common;
 
 use common::{Item, assert_agrees, bank, engine, fixture, json};
+use essa::adapter::Space;
 use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
 use essa::adapter::spectral::{Part, spectral};
-use essa::adapter::Space;
 use essa::model::{Module, Precision, Weights};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -69,12 +69,21 @@ fn both_forms_of_config_mean_the_same() {
         }
         let new = Weights::open(&folder).expect("a model").config().clone();
         let old = tempfile::tempdir().expect("a temporary folder");
-        for file in std::fs::read_dir(&folder).expect("a folder").flatten().filter(|file| file.path().is_file()) {
+        for file in std::fs::read_dir(&folder)
+            .expect("a folder")
+            .flatten()
+            .filter(|file| file.path().is_file())
+        {
             let name = file.file_name();
             std::fs::copy(file.path(), old.path().join(name)).expect("a copy");
         }
         std::fs::copy(folder.join("config.v4.json"), old.path().join("config.json")).expect("a copy");
-        assert_eq!(*Weights::open(old.path()).expect("a model").config(), new, "{}", folder.display());
+        assert_eq!(
+            *Weights::open(old.path()).expect("a model").config(),
+            new,
+            "{}",
+            folder.display()
+        );
     }
 }
 
@@ -105,22 +114,30 @@ fn shifted_singular_values_agree_with_peft() {
         let (weights, mut engine) = engine(&fixture(case), Precision::F32);
         let lora = PeftAdapter::read(&fixture(case).join("adapter"), weights.config()).expect("an adapter");
         let space = lora_svd(&lora, 1.0, &ATTENTION, Offsets::Absolute).expect("a space");
-        let shifted: Vec<Shifted> = [1, 2].map(|i| json(&fixture(case).join(format!("shifted-{i}.json")))).into();
-        let thetas: Vec<Vec<f64>> = shifted.iter().map(|shifted| {
-            let mut theta = vec![0.0; space.layout().dim()];
-            for slot in space.layout().slots() {
-                let (path, factor) = slot.name.rsplit_once('.').expect("a module's path and a factor");
-                let shift = &shifted.offsets[path];
-                let values = if factor == "a" { &shift.a } else { &shift.b };
-                theta[slot.start..slot.start + slot.len].copy_from_slice(values);
-            }
-            theta
-        }).collect();
+        let shifted: Vec<Shifted> = [1, 2]
+            .map(|i| json(&fixture(case).join(format!("shifted-{i}.json"))))
+            .into();
+        let thetas: Vec<Vec<f64>> = shifted
+            .iter()
+            .map(|shifted| {
+                let mut theta = vec![0.0; space.layout().dim()];
+                for slot in space.layout().slots() {
+                    let (path, factor) = slot.name.rsplit_once('.').expect("a module's path and a factor");
+                    let shift = &shifted.offsets[path];
+                    let values = if factor == "a" { &shift.a } else { &shift.b };
+                    theta[slot.start..slot.start + slot.len].copy_from_slice(values);
+                }
+                theta
+            })
+            .collect();
         for (candidate, shifted) in shifted.iter().enumerate() {
             let both = bank(&space, &engine, &thetas);
             assert_agrees(case, &mut engine, Some(both), candidate, &shifted.items);
             let folder = tempfile::tempdir().expect("a temporary folder");
-            space.export(&thetas[candidate]).write(folder.path(), case).expect("an export");
+            space
+                .export(&thetas[candidate])
+                .write(folder.path(), case)
+                .expect("an export");
             let exported = PeftAdapter::read(folder.path(), weights.config()).expect("the export");
             let exported = bank(&Space::frozen(&exported), &engine, &[vec![]]);
             assert_agrees("the export", &mut engine, Some(exported), 0, &shifted.items);

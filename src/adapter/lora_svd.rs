@@ -25,7 +25,11 @@ pub enum Offsets {
 pub fn lora_svd(adapter: &PeftAdapter, alpha: f64, modules: &[Module], offsets: Offsets) -> Result<Space> {
     let mut bases = Vec::new();
     for (&(layer, module), lora) in &adapter.modules {
-        let searched = if modules.contains(&module) { (alpha * lora.rank as f64).floor() as usize } else { 0 };
+        let searched = if modules.contains(&module) {
+            (alpha * lora.rank as f64).floor() as usize
+        } else {
+            0
+        };
         let a = svd(&lora.a, lora.rank, lora.a.len() / lora.rank)?;
         let b = svd(&lora.b, lora.b.len() / lora.rank, lora.rank)?;
         let factors = |name, singular_values: Vec<f64>| Factors {

@@ -67,9 +67,15 @@ pub struct Space {
 impl Space {
     /// Lays the factors of all bases out in one search vector.
     pub fn new(bases: Vec<Basis>) -> Self {
-        let slots = bases.iter().flat_map(|basis| basis.factors().map(|factors| (basis.slot(factors), factors.gain.len())));
+        let slots = bases
+            .iter()
+            .flat_map(|basis| basis.factors().map(|factors| (basis.slot(factors), factors.gain.len())));
         let layout = Layout::new(slots.filter(|(_, searched)| *searched > 0));
-        let line = bases.iter().flat_map(|basis| basis.factors()).map(|factors| factors.origin.len()).sum();
+        let line = bases
+            .iter()
+            .flat_map(|basis| basis.factors())
+            .map(|factors| factors.origin.len())
+            .sum();
         Self { bases, layout, line }
     }
 
@@ -109,7 +115,12 @@ impl Space {
     /// When `theta` is not as long as the layout: a bug of the caller.
     pub fn line(&self, theta: &[f64]) -> Vec<f32> {
         assert_eq!(theta.len(), self.layout.dim(), "a search vector of this space");
-        let start: BTreeMap<&str, usize> = self.layout.slots().iter().map(|slot| (slot.name.as_str(), slot.start)).collect();
+        let start: BTreeMap<&str, usize> = self
+            .layout
+            .slots()
+            .iter()
+            .map(|slot| (slot.name.as_str(), slot.start))
+            .collect();
         let mut line = Vec::with_capacity(self.line);
         for basis in &self.bases {
             for factors in basis.factors() {
@@ -129,7 +140,8 @@ impl Space {
         let mut start = 0;
         for basis in &self.bases {
             let outputs = basis.u.len() / basis.rank;
-            let transposed = (0..basis.rank).flat_map(|r| (0..outputs).map(move |out| basis.u[out * basis.rank + r] * basis.scale));
+            let transposed =
+                (0..basis.rank).flat_map(|r| (0..outputs).map(move |out| basis.u[out * basis.rank + r] * basis.scale));
             let path = SidePath {
                 rank: basis.rank,
                 v: basis.v.clone(),
@@ -152,7 +164,10 @@ impl Space {
         let mut adapter = PeftAdapter::default();
         for basis in &self.bases {
             let a = &line[start..start + basis.rank];
-            let b = basis.b.as_ref().map(|_| &line[start + basis.rank..start + 2 * basis.rank]);
+            let b = basis
+                .b
+                .as_ref()
+                .map(|_| &line[start + basis.rank..start + 2 * basis.rank]);
             start += basis.factors().map(|factors| factors.origin.len()).sum::<usize>();
             let lora = basis.lora(a, b);
             let place = (basis.layer, basis.module);
@@ -178,13 +193,19 @@ impl Basis {
     /// The basis with its factors multiplied in. `a` and `b` `[r]`.
     fn lora(&self, a: &[f32], b: Option<&[f32]>) -> Lora {
         let (r, inputs) = (self.rank, self.v.len() / self.rank);
-        let lora_a = (0..r).flat_map(|row| self.v[row * inputs..][..inputs].iter().map(move |v| v * a[row])).collect();
+        let lora_a = (0..r)
+            .flat_map(|row| self.v[row * inputs..][..inputs].iter().map(move |v| v * a[row]))
+            .collect();
         let scaled = |row: usize, column: usize| self.u[row * r + column] * b.map_or(1.0, |b| b[column]);
         let outputs = self.u.len() / r;
-        let lora_b = (0..outputs).flat_map(|row| (0..r).map(move |column| (row, column))).map(|(row, column)| match &self.core {
-            None => scaled(row, column),
-            Some(core) => (0..r).map(|k| f64::from(scaled(row, k)) * f64::from(core[k * r + column])).sum::<f64>() as f32,
-        });
+        let lora_b = (0..outputs)
+            .flat_map(|row| (0..r).map(move |column| (row, column)))
+            .map(|(row, column)| match &self.core {
+                None => scaled(row, column),
+                Some(core) => (0..r)
+                    .map(|k| f64::from(scaled(row, k)) * f64::from(core[k * r + column]))
+                    .sum::<f64>() as f32,
+            });
         Lora {
             rank: r,
             scale: self.scale,

@@ -3,9 +3,9 @@
 //! form, which `peft`, vLLM and mistral.rs load unchanged, and refuse to read what we could not apply exactly.
 
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::model::safetensors::SafetensorsFiles;
 use crate::model::{ModelConfig, Module};
-use crate::files::write_atomically;
 use regex::Regex;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
@@ -37,13 +37,18 @@ impl Lora {
     pub fn stack(&self, other: &Self) -> Self {
         let outputs = self.b.len() / self.rank;
         let row = |lora: &Self, row: usize| -> Vec<f32> {
-            lora.b[row * lora.rank..(row + 1) * lora.rank].iter().map(|b| b * lora.scale).collect()
+            lora.b[row * lora.rank..(row + 1) * lora.rank]
+                .iter()
+                .map(|b| b * lora.scale)
+                .collect()
         };
         Self {
             rank: self.rank + other.rank,
             scale: 1.0,
             a: [self.a.as_slice(), &other.a].concat(),
-            b: (0..outputs).flat_map(|index| [row(self, index), row(other, index)].concat()).collect(),
+            b: (0..outputs)
+                .flat_map(|index| [row(self, index), row(other, index)].concat())
+                .collect(),
         }
     }
 }
@@ -60,8 +65,15 @@ impl PeftAdapter {
         let mut adapter = Self::default();
         let shapes = files.tensors();
         for (key, a_shape) in &shapes {
-            let unknown = || error(format!("tensor `{key}` is none of the LoRA factors of q, k, v, o, gate, up and down_proj"));
-            let (name, factor) = key.strip_prefix(PREFIX).and_then(|name| name.rsplit_once(".lora_")).ok_or_else(unknown)?;
+            let unknown = || {
+                error(format!(
+                    "tensor `{key}` is none of the LoRA factors of q, k, v, o, gate, up and down_proj"
+                ))
+            };
+            let (name, factor) = key
+                .strip_prefix(PREFIX)
+                .and_then(|name| name.rsplit_once(".lora_"))
+                .ok_or_else(unknown)?;
             let (layer, module) = parse_module(name).ok_or_else(unknown)?;
             match factor {
                 "A.weight" => {}
@@ -70,15 +82,21 @@ impl PeftAdapter {
                 _ => return Err(unknown()),
             }
             let b_key = format!("{PREFIX}{name}.lora_B.weight");
-            let b_shape = shapes.get(&b_key).ok_or_else(|| error(format!("`{b_key}` is missing")))?;
+            let b_shape = shapes
+                .get(&b_key)
+                .ok_or_else(|| error(format!("`{b_key}` is missing")))?;
             let [outputs, inputs] = model.module_shape(module);
             let rank = config.rank_of(name);
             if layer >= model.layers {
-                return Err(error(format!("`{key}` is for layer {layer}, and the model has {} layers", model.layers)));
+                return Err(error(format!(
+                    "`{key}` is for layer {layer}, and the model has {} layers",
+                    model.layers
+                )));
             }
             for (key, found, expected) in [(key, a_shape, [rank, inputs]), (&b_key, b_shape, [outputs, rank])] {
                 if *found != expected {
-                    let what = format!("`{key}` has shape {found:?}; this model and adapter_config.json make it {expected:?}");
+                    let what =
+                        format!("`{key}` has shape {found:?}; this model and adapter_config.json make it {expected:?}");
                     return Err(error(what));
                 }
             }
@@ -104,8 +122,14 @@ impl PeftAdapter {
             let path = module.path(layer);
             let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
             let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
-            tensors.insert(format!("{PREFIX}{path}.lora_A.weight"), (vec![lora.rank, inputs], bytes(&lora.a)));
-            tensors.insert(format!("{PREFIX}{path}.lora_B.weight"), (vec![outputs, lora.rank], bytes(&lora.b)));
+            tensors.insert(
+                format!("{PREFIX}{path}.lora_A.weight"),
+                (vec![lora.rank, inputs], bytes(&lora.a)),
+            );
+            tensors.insert(
+                format!("{PREFIX}{path}.lora_B.weight"),
+                (vec![outputs, lora.rank], bytes(&lora.b)),
+            );
         }
         let views = tensors.iter().map(|(name, (shape, bytes))| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes made for this shape");
@@ -123,9 +147,14 @@ impl PeftAdapter {
     fn config(&self, base_model: &str) -> Value {
         let mut counts = BTreeMap::new();
         for lora in self.modules.values() {
-            *counts.entry((lora.rank, (lora.scale * lora.rank as f32).to_bits())).or_insert(0) += 1;
+            *counts
+                .entry((lora.rank, (lora.scale * lora.rank as f32).to_bits()))
+                .or_insert(0) += 1;
         }
-        let usual = counts.iter().max_by_key(|(_, count)| **count).map_or((1, 1.0_f32.to_bits()), |(usual, _)| *usual);
+        let usual = counts
+            .iter()
+            .max_by_key(|(_, count)| **count)
+            .map_or((1, 1.0_f32.to_bits()), |(usual, _)| *usual);
         let (mut ranks, mut alphas) = (Map::new(), Map::new());
         let mut modules: Vec<&str> = Vec::new();
         for (&(layer, module), lora) in &self.modules {
@@ -163,7 +192,11 @@ impl PeftAdapter {
 
 /// A whole number without its decimal point, as PEFT writes `lora_alpha`.
 fn number(value: f32) -> Value {
-    if value.fract() == 0.0 { json!(value as i64) } else { json!(value) }
+    if value.fract() == 0.0 {
+        json!(value as i64)
+    } else {
+        json!(value)
+    }
 }
 
 /// `model.layers.3.self_attn.q_proj` as layer and module.
@@ -202,19 +235,33 @@ impl AdapterConfig {
         ] {
             let found = json.get(key).unwrap_or(&harmless);
             if *found != harmless && !found.is_null() {
-                return Err(error(format!("{key} is {found}; only plain LoRA can be applied ({key} = {harmless})")));
+                return Err(error(format!(
+                    "{key} is {found}; only plain LoRA can be applied ({key} = {harmless})"
+                )));
             }
         }
-        let number = |key: &str| json.get(key).and_then(Value::as_f64).filter(|x| x.is_finite() && *x > 0.0);
+        let number = |key: &str| {
+            json.get(key)
+                .and_then(Value::as_f64)
+                .filter(|x| x.is_finite() && *x > 0.0)
+        };
         let rank = number("r").ok_or_else(|| error("key `r` is missing or not a positive number".into()))?;
-        let alpha = number("lora_alpha").ok_or_else(|| error("key `lora_alpha` is missing or not a positive number".into()))?;
+        let alpha =
+            number("lora_alpha").ok_or_else(|| error("key `lora_alpha` is missing or not a positive number".into()))?;
         let pattern = |key: &str| -> Result<Vec<(Regex, f64)>> {
-            let Some(Value::Object(map)) = json.get(key) else { return Ok(Vec::new()) };
+            let Some(Value::Object(map)) = json.get(key) else {
+                return Ok(Vec::new());
+            };
             let one = |(name, value): (&String, &Value)| {
-                let value = value.as_f64().ok_or_else(|| error(format!("{key} of `{name}` is {value}, expected a number")))?;
+                let value = value
+                    .as_f64()
+                    .ok_or_else(|| error(format!("{key} of `{name}` is {value}, expected a number")))?;
                 // PEFT matches a key of the pattern against the end of the module's path.
                 let regex = Regex::new(&format!(r"^(.*\.)?({})$", name.trim_start_matches('^')));
-                Ok((regex.map_err(|_| error(format!("{key} holds `{name}`, which is not a regular expression")))?, value))
+                Ok((
+                    regex.map_err(|_| error(format!("{key} holds `{name}`, which is not a regular expression")))?,
+                    value,
+                ))
             };
             map.iter().map(one).collect()
         };
@@ -233,11 +280,18 @@ impl AdapterConfig {
 
     fn scale_of(&self, name: &str, rank: usize) -> f32 {
         let alpha = find(&self.alpha_pattern, name).unwrap_or(self.alpha);
-        let rank = if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
+        let rank = if self.rank_stabilized {
+            (rank as f64).sqrt()
+        } else {
+            rank as f64
+        };
         (alpha / rank) as f32
     }
 }
 
 fn find(pattern: &[(Regex, f64)], name: &str) -> Option<f64> {
-    pattern.iter().find(|(regex, _)| regex.is_match(name)).map(|(_, value)| *value)
+    pattern
+        .iter()
+        .find(|(regex, _)| regex.is_match(name))
+        .map(|(_, value)| *value)
 }

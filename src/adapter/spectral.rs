@@ -41,16 +41,27 @@ pub fn spectral(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Space> {
     let config = weights.config();
-    let largest = modules.iter().flat_map(|module| config.module_shape(*module)).min().unwrap_or(0);
+    let largest = modules
+        .iter()
+        .flat_map(|module| config.module_shape(*module))
+        .min()
+        .unwrap_or(0);
     if k == 0 || k > largest {
-        return Err(Error::config(format!("space.rank is {k}, expected between 1 and {largest}, the smaller side of the smallest matrix")));
+        return Err(Error::config(format!(
+            "space.rank is {k}, expected between 1 and {largest}, the smaller side of the smallest matrix"
+        )));
     }
     let mut names: Vec<&str> = modules.iter().map(|module| module.name()).collect();
     names.sort_unstable();
     let part_name = if part == Part::Principal { "principal" } else { "minor" };
-    let file = cache.join(format!("spectral-{}-{part_name}-{k}-{}.safetensors", &weights.digest()?[..24], names.join("-")));
-    let places: Vec<(usize, Module)> =
-        (0..config.layers).flat_map(|layer| modules.iter().map(move |&module| (layer, module))).collect();
+    let file = cache.join(format!(
+        "spectral-{}-{part_name}-{k}-{}.safetensors",
+        &weights.digest()?[..24],
+        names.join("-")
+    ));
+    let places: Vec<(usize, Module)> = (0..config.layers)
+        .flat_map(|layer| modules.iter().map(move |&module| (layer, module)))
+        .collect();
     if let Some(space) = read(&file, &places, k) {
         return Ok(space);
     }
@@ -115,11 +126,19 @@ fn read(file: &Path, places: &[(usize, Module)], k: usize) -> Option<Space> {
     for &(layer, module) in places {
         let path = module.path(layer);
         let [v, u, s] = ["v", "u", "s"].map(|part| format!("{path}.{part}"));
-        if shapes.get(&s)?.as_slice() != [k] || shapes.get(&v)?.first() != Some(&k) || shapes.get(&u)?.last() != Some(&k) {
+        if shapes.get(&s)?.as_slice() != [k]
+            || shapes.get(&v)?.first() != Some(&k)
+            || shapes.get(&u)?.last() != Some(&k)
+        {
             return None;
         }
         let singular_values = files.read(&s).ok()?.iter().map(|&s| f64::from(s)).collect();
-        bases.push(basis((layer, module), files.read(&v).ok()?, files.read(&u).ok()?, singular_values));
+        bases.push(basis(
+            (layer, module),
+            files.read(&v).ok()?,
+            files.read(&u).ok()?,
+            singular_values,
+        ));
     }
     Some(Space::new(bases))
 }
@@ -130,9 +149,11 @@ fn write(file: &Path, space: &Space) -> Result<()> {
         let path = basis.module.path(basis.layer);
         let (k, inputs, outputs) = (basis.rank, basis.v.len() / basis.rank, basis.u.len() / basis.rank);
         let singular_values: Vec<f32> = basis.a.gain.iter().map(|&s| s as f32).collect();
-        for (part, shape, values) in
-            [("v", vec![k, inputs], &basis.v), ("u", vec![outputs, k], &basis.u), ("s", vec![k], &singular_values)]
-        {
+        for (part, shape, values) in [
+            ("v", vec![k, inputs], &basis.v),
+            ("u", vec![outputs, k], &basis.u),
+            ("s", vec![k], &singular_values),
+        ] {
             let bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect();
             tensors.insert(format!("{path}.{part}"), (shape, bytes));
         }

@@ -17,7 +17,9 @@ pub struct Svd {
 
 /// The whole decomposition of a matrix `[rows, columns]`.
 pub fn svd(matrix: &[f32], rows: usize, columns: usize) -> Result<Svd> {
-    let matrix = Tensor::f_from_slice(matrix)?.f_view([rows as i64, columns as i64])?.f_to_kind(Kind::Double)?;
+    let matrix = Tensor::f_from_slice(matrix)?
+        .f_view([rows as i64, columns as i64])?
+        .f_to_kind(Kind::Double)?;
     decompose(&matrix)
 }
 
@@ -40,7 +42,9 @@ fn decompose(matrix: &Tensor) -> Result<Svd> {
 pub fn truncated_svd(matrix: &[f32], rows: usize, columns: usize, k: usize, seed: Seed) -> Result<Svd> {
     const OVERSAMPLING: usize = 16;
     const POWER_ITERATIONS: usize = 6;
-    let matrix = Tensor::f_from_slice(matrix)?.f_view([rows as i64, columns as i64])?.f_to_kind(Kind::Double)?;
+    let matrix = Tensor::f_from_slice(matrix)?
+        .f_view([rows as i64, columns as i64])?
+        .f_to_kind(Kind::Double)?;
     let width = (k + OVERSAMPLING).min(rows).min(columns);
     let test = Tensor::f_from_slice(&seed.normals(columns * width))?.f_view([columns as i64, width as i64])?;
     let orthonormal = |x: Tensor| Tensor::f_linalg_qr(&x, "reduced").map(|(q, _)| q);
@@ -78,7 +82,11 @@ mod tests {
             let matrix = random(rows, columns);
             let svd = svd(&matrix, rows, columns).expect("a decomposition");
             let back = svd.u.matmul(&Tensor::from_slice(&svd.s).diag(0)).matmul(&svd.vt);
-            let difference = numbers(&back).iter().zip(&matrix).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let difference = numbers(&back)
+                .iter()
+                .zip(&matrix)
+                .map(|(a, b)| (a - b).abs())
+                .fold(0.0, f32::max);
             assert!(difference < 1e-6, "{rows} × {columns}: {difference}");
             assert!(svd.s.is_sorted_by(|a, b| a >= b));
         }
@@ -92,7 +100,12 @@ mod tests {
         let whole = svd(&matrix, rows, columns).expect("a decomposition");
         let part = truncated_svd(&matrix, rows, columns, k, Seed::new(1)).expect("a decomposition");
         for index in 0..k {
-            assert!((part.s[index] / whole.s[index] - 1.0).abs() < 1e-3, "{index}: {} {}", part.s[index], whole.s[index]);
+            assert!(
+                (part.s[index] / whole.s[index] - 1.0).abs() < 1e-3,
+                "{index}: {} {}",
+                part.s[index],
+                whole.s[index]
+            );
         }
     }
 }

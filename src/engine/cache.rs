@@ -22,7 +22,7 @@ impl Slots {
         let run = &mut self.free[index];
         let taken = run.start..run.start + tokens;
         run.start = taken.end;
-        if run.is_empty() {
+        if run.start == run.end {
             self.free.remove(index);
         }
         Some(taken)
@@ -32,7 +32,11 @@ impl Slots {
     pub fn give_back(&mut self, run: Range<usize>) {
         let index = self.free.partition_point(|free| free.start < run.start);
         self.free.insert(index, run);
-        if self.free.get(index + 1).is_some_and(|next| next.start == self.free[index].end) {
+        if self
+            .free
+            .get(index + 1)
+            .is_some_and(|next| next.start == self.free[index].end)
+        {
             self.free[index].end = self.free.remove(index + 1).end;
         }
         if index > 0 && self.free[index - 1].end == self.free[index].start {
@@ -48,7 +52,9 @@ mod tests {
     #[test]
     fn runs_do_not_overlap_and_melt_together_again() {
         let mut slots = Slots::new(100);
-        let runs: Vec<_> = (0..10).map(|_| slots.allot(10).expect("room for ten times ten")).collect();
+        let runs: Vec<_> = (0..10)
+            .map(|_| slots.allot(10).expect("room for ten times ten"))
+            .collect();
         assert_eq!(slots.allot(1), None);
         assert!(runs.windows(2).all(|pair| pair[0].end <= pair[1].start));
         for index in [3, 1, 2, 9, 0, 8, 7, 5, 6, 4] {

@@ -4,10 +4,10 @@
 //! candidates. The engine knows nothing of text; [`tokenizer`] and [`chat_template`] do.
 
 mod cache;
-//pub mod chat_template;
+pub mod chat_template;
 mod sampling;
-//pub mod text;
-//pub mod tokenizer;
+pub mod text;
+pub mod tokenizer;
 
 use crate::adapter::AdapterBank;
 use crate::error::{Error, Result};
@@ -161,10 +161,14 @@ impl Engine {
                 prompt: request.prompt_ids.len(),
                 cached: 0,
                 candidate: request.candidate,
-                work: Work::Score { log_probabilities: Vec::new() },
+                work: Work::Score {
+                    log_probabilities: Vec::new(),
+                },
             }
         });
-        let done = self.run(sequences.collect(), bank, &mut || true)?.expect("nobody says stop");
+        let done = self
+            .run(sequences.collect(), bank, &mut || true)?
+            .expect("nobody says stop");
         Ok(done.into_iter().map(Sequence::log_probabilities).collect())
     }
 
@@ -183,7 +187,9 @@ impl Engine {
         let mut active: Vec<(usize, Sequence)> = Vec::new();
         loop {
             while let Some((_, next)) = waiting.front() {
-                let Some(slot) = slots.allot(next.slot.len()) else { break };
+                let Some(slot) = slots.allot(next.slot.len()) else {
+                    break;
+                };
                 let (index, mut sequence) = waiting.pop_front().expect("the front was there");
                 sequence.slot = slot;
                 active.push((index, sequence));
@@ -200,7 +206,11 @@ impl Engine {
                 done[index] = Some(sequence);
             }
         }
-        Ok(Some(done.into_iter().map(|sequence| sequence.expect("the loop ends when all are done")).collect()))
+        Ok(Some(
+            done.into_iter()
+                .map(|sequence| sequence.expect("the loop ends when all are done"))
+                .collect(),
+        ))
     }
 
     /// Tokens to make room for: all of the work at once if memory allows, and the largest sequence in any case.
@@ -211,7 +221,9 @@ impl Engine {
         for (index, sequence) in sequences.iter().enumerate() {
             let tokens = sequence.slot.len();
             if sequence.prompt == 0 {
-                return Err(Error::mismatch(format!("prompt {index} has no tokens; expected at least one")));
+                return Err(Error::mismatch(format!(
+                    "prompt {index} has no tokens; expected at least one"
+                )));
             }
             if tokens > context {
                 return Err(Error::mismatch(format!(
@@ -227,7 +239,9 @@ impl Engine {
                 )));
             }
             if let Some(token) = sequence.tokens.iter().find(|&&token| token as usize >= vocab) {
-                return Err(Error::mismatch(format!("prompt {index} has token {token}; the model's vocabulary ends at {vocab}")));
+                return Err(Error::mismatch(format!(
+                    "prompt {index} has token {token}; the model's vocabulary ends at {vocab}"
+                )));
             }
         }
         let wanted: usize = sequences.iter().map(|sequence| sequence.slot.len()).sum();
@@ -235,7 +249,12 @@ impl Engine {
     }
 
     /// Runs one batch of rows: first one row of every sequence that is past its prompt, then prompts.
-    fn step(&mut self, active: &mut [(usize, Sequence)], cache: &mut KvCache, bank: Option<&AdapterBank>) -> Result<()> {
+    fn step(
+        &mut self,
+        active: &mut [(usize, Sequence)],
+        cache: &mut KvCache,
+        bank: Option<&AdapterBank>,
+    ) -> Result<()> {
         let started = Instant::now();
         let mut left = self.limits.rows;
         let mut take = vec![0; active.len()];
@@ -258,7 +277,10 @@ impl Engine {
                 }
                 prompt_rows += usize::from(position < sequence.prompt);
                 tokens.push(sequence.tokens[position]);
-                rows.push(RowAddress { start: sequence.slot.start, position });
+                rows.push(RowAddress {
+                    start: sequence.slot.start,
+                    position,
+                });
                 candidates.push(sequence.candidate);
             }
         }
@@ -268,7 +290,14 @@ impl Engine {
             line: bank.line(),
             candidates: &candidates,
         });
-        let x = self.model.forward(&Batch { tokens: &tokens, rows: &rows, adapter }, cache)?;
+        let x = self.model.forward(
+            &Batch {
+                tokens: &tokens,
+                rows: &rows,
+                adapter,
+            },
+            cache,
+        )?;
         for ((_, sequence), take) in active.iter_mut().zip(&take) {
             sequence.cached += take;
         }
@@ -298,8 +327,11 @@ impl Engine {
                 ask
             })
             .collect();
-        let answers: Vec<Answer> =
-            logits.par_chunks_exact_mut(vocab).zip(&asked).map(|(logits, ask)| ask.answer(logits)).collect();
+        let answers: Vec<Answer> = logits
+            .par_chunks_exact_mut(vocab)
+            .zip(&asked)
+            .map(|(logits, ask)| ask.answer(logits))
+            .collect();
         for (&(_, index), answer) in wanted.iter().zip(answers) {
             self.stats.completion_tokens += usize::from(matches!(answer, Answer::Token(_)));
             active[index].1.take(answer);
@@ -322,8 +354,13 @@ struct Sequence<'a> {
 }
 
 enum Work<'a> {
-    Write { request: &'a Request, finish: Option<Finish> },
-    Score { log_probabilities: Vec<f32> },
+    Write {
+        request: &'a Request,
+        finish: Option<Finish>,
+    },
+    Score {
+        log_probabilities: Vec<f32>,
+    },
 }
 
 /// What a row of logits is for.
@@ -368,12 +405,19 @@ impl Sequence<'_> {
         match &self.work {
             Work::Write { request, .. } => {
                 let written = (self.tokens.len() - self.prompt) as u64;
-                let uniform = if request.sampling.is_greedy() { 0.0 } else { request.seed.fold(written).uniform() };
-                Ask::Choose { sampling: request.sampling, uniform }
+                let uniform = if request.sampling.is_greedy() {
+                    0.0
+                } else {
+                    request.seed.fold(written).uniform()
+                };
+                Ask::Choose {
+                    sampling: request.sampling,
+                    uniform,
+                }
             }
-            Work::Score { log_probabilities } => {
-                Ask::Score { token: self.tokens[self.prompt + log_probabilities.len() + ahead] }
-            }
+            Work::Score { log_probabilities } => Ask::Score {
+                token: self.tokens[self.prompt + log_probabilities.len() + ahead],
+            },
         }
     }
 
@@ -402,7 +446,9 @@ impl Sequence<'_> {
     }
 
     fn completion(self) -> Completion {
-        let Work::Write { finish, .. } = self.work else { unreachable!("asked of a text that was written") };
+        let Work::Write { finish, .. } = self.work else {
+            unreachable!("asked of a text that was written")
+        };
         Completion {
             token_ids: self.tokens[self.prompt..].to_vec(),
             finish: finish.unwrap_or(Finish::Length),
@@ -410,7 +456,9 @@ impl Sequence<'_> {
     }
 
     fn log_probabilities(self) -> Vec<f32> {
-        let Work::Score { log_probabilities } = self.work else { unreachable!("asked of a text that was scored") };
+        let Work::Score { log_probabilities } = self.work else {
+            unreachable!("asked of a text that was scored")
+        };
         log_probabilities
     }
 }

@@ -35,10 +35,16 @@ impl Sampling {
     /// Refuses values outside of their ranges; `place` names them in the message.
     pub fn check(&self, place: &str) -> Result<()> {
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
-            return Err(Error::config(format!("{place}.temperature is {}, expected 0 or more", self.temperature)));
+            return Err(Error::config(format!(
+                "{place}.temperature is {}, expected 0 or more",
+                self.temperature
+            )));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return Err(Error::config(format!("{place}.top_p is {}, expected above 0 and at most 1", self.top_p)));
+            return Err(Error::config(format!(
+                "{place}.top_p is {}, expected above 0 and at most 1",
+                self.top_p
+            )));
         }
         Ok(())
     }
@@ -63,11 +69,15 @@ impl Sampling {
         let mut kept = weights.len();
         if self.top_p < 1.0 {
             let mut sum = 0.0;
-            kept = weights.iter().take_while(|weight| {
-                let before = sum;
-                sum += **weight;
-                before < self.top_p * total
-            }).count().max(1);
+            kept = weights
+                .iter()
+                .take_while(|weight| {
+                    let before = sum;
+                    sum += **weight;
+                    before < self.top_p * total
+                })
+                .count()
+                .max(1);
         }
         let mut left = uniform * weights[..kept].iter().sum::<f64>();
         for (token, weight) in order.iter().zip(&weights[..kept]) {
@@ -115,14 +125,29 @@ mod tests {
             counts
         };
         let softmax = |keep: [bool; 4], temperature: f64| {
-            let weights = [0, 1, 2, 3].map(|i| if keep[i] { (f64::from(logits[i]) / temperature).exp() } else { 0.0 });
+            let weights = [0, 1, 2, 3].map(|i| {
+                if keep[i] {
+                    (f64::from(logits[i]) / temperature).exp()
+                } else {
+                    0.0
+                }
+            });
             weights.map(|w| w / weights.iter().sum::<f64>())
         };
-        let all = Sampling { temperature: 1.0, ..Default::default() };
+        let all = Sampling {
+            temperature: 1.0,
+            ..Default::default()
+        };
         // Probabilities are 0.032, 0.087, 0.237, 0.644: the last two hold 0.88, the last three 0.97.
         for (sampling, expected) in [
             (all, softmax([true; 4], 1.0)),
-            (Sampling { temperature: 2.0, ..all }, softmax([true; 4], 2.0)),
+            (
+                Sampling {
+                    temperature: 2.0,
+                    ..all
+                },
+                softmax([true; 4], 2.0),
+            ),
             (Sampling { top_k: 2, ..all }, softmax([false, false, true, true], 1.0)),
             (Sampling { top_p: 0.9, ..all }, softmax([false, true, true, true], 1.0)),
             (Sampling { top_p: 0.6, ..all }, [0.0, 0.0, 0.0, 1.0]),

@@ -56,7 +56,10 @@ impl Opened {
     /// The tokenizer and template, or a sentence that says what is missing.
     pub fn text(&self) -> Result<&Text> {
         self.text.as_ref().ok_or_else(|| {
-            Error::file(self.weights.path(), "has no tokenizer; put its tokenizer.json into the folder, or give token ids")
+            Error::file(
+                self.weights.path(),
+                "has no tokenizer; put its tokenizer.json into the folder, or give token ids",
+            )
         })
     }
 }
@@ -65,24 +68,26 @@ impl Text {
     /// The tokenizer in a GGUF file, or `tokenizer.json` in (or beside) it; none when a folder has none.
     fn open(weights: &Weights) -> Result<Option<Self>> {
         let path = weights.path();
-        let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
-        let file = folder.join("tokenizer.json");
-        let (tokenizer, template) = match weights.gguf() {
-            Some(gguf) => {
-                let template = ChatTemplate::from_gguf(gguf)?;
-                match Tokenizer::from_gguf(gguf) {
-                    Ok(Some(tokenizer)) => (tokenizer, template),
-                    Ok(None) | Err(_) if file.exists() => (Tokenizer::from_file(&file)?, template),
-                    Ok(None) => return Ok(None),
-                    Err(error) => return Err(error),
-                }
-            }
-            None if file.exists() => (Tokenizer::from_file(&file)?, ChatTemplate::from_folder(folder)?),
-            None => return Ok(None),
+        let folder = if path.is_dir() {
+            path
+        } else {
+            path.parent().unwrap_or(Path::new("."))
         };
-        // Some models end a turn with a token that no config lists; these are the names that chat templates use.
-        let mut stop = weights.config().eos.clone();
-        stop.extend(["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>"].iter().filter_map(|t| tokenizer.token_id(t)));
+        let file = folder.join("tokenizer.json");
+        let tokenizer = match weights.gguf() {
+            // A GGUF file carries its own; where it has none, or one of a kind that we do not build, a file may stand in.
+            Some(gguf) if gguf.find::<&str>("tokenizer.ggml.model")?.is_some() => match Tokenizer::from_gguf(gguf) {
+                Err(_) if file.exists() => Tokenizer::from_file(&file)?,
+                own => own?,
+            },
+            _ if file.exists() => Tokenizer::from_file(&file)?,
+            _ => return Ok(None),
+        };
+        let template = match weights.gguf() {
+            Some(gguf) => ChatTemplate::from_gguf(gguf)?,
+            None => ChatTemplate::from_folder(folder)?,
+        };
+        let mut stop = [weights.config().eos.as_slice(), tokenizer.stop_ids()].concat();
         stop.sort_unstable();
         stop.dedup();
         let add_bos = tokenizer.add_bos();
@@ -109,7 +114,7 @@ impl Text {
 
     /// Tokens of a text as it stands; special tokens in it are plain text.
     pub fn raw_ids(&self, text: &str) -> Vec<u32> {
-        let bos = if self.add_bos { self.tokenizer.bos() } else { None };
+        let bos = if self.add_bos { self.tokenizer.bos_id() } else { None };
         bos.into_iter().chain(self.tokenizer.encode(text, false)).collect()
     }
 
@@ -143,7 +148,9 @@ impl Text {
 fn random_calibration(vocab: usize) -> Vec<Vec<u32>> {
     let seed = Seed::new(0).named("calibration");
     let token = |row: u64, column: u64| (seed.fold(row).fold(column).uniform() * vocab as f64) as u32;
-    (0..16).map(|row| (0..32).map(|column| token(row, column)).collect()).collect()
+    (0..16)
+        .map(|row| (0..32).map(|column| token(row, column)).collect())
+        .collect()
 }
 
 /// One row of a prompts file: `{"prompt": …}` or `{"messages": […]}`.
@@ -154,7 +161,10 @@ pub fn read_json_lines(path: &Path) -> Result<Vec<serde_json::Value>> {
         let row: serde_json::Value = serde_json::from_str(line)
             .map_err(|e| Error::file(path, format!("line {}: not valid JSON: {e}", index + 1)))?;
         if !row.is_object() {
-            return Err(Error::file(path, format!("line {}: expected a JSON object, found {row}", index + 1)));
+            return Err(Error::file(
+                path,
+                format!("line {}: expected a JSON object, found {row}", index + 1),
+            ));
         }
         rows.push(row);
     }

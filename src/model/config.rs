@@ -60,7 +60,11 @@ impl ModelConfig {
         let path = folder.join("config.json");
         let json = Json::open(&path)?;
         let generation = folder.join("generation_config.json");
-        let generation = if generation.exists() { Some(Json::open(&generation)?) } else { None };
+        let generation = if generation.exists() {
+            Some(Json::open(&generation)?)
+        } else {
+            None
+        };
         Self::from_json(&json, generation.as_ref())
     }
 
@@ -143,11 +147,18 @@ impl ModelConfig {
         // llama.cpp's converter writes Llama-3's scaling as one divisor a frequency.
         if let Some(info) = gguf.tensor("rope_freqs.weight") {
             if info.shape.iter().product::<usize>() != inverse_frequencies.len() {
-                let what = format!("rope_freqs.weight has shape {:?}, expected [{}]", info.shape, head_dim / 2);
+                let what = format!(
+                    "rope_freqs.weight has shape {:?}, expected [{}]",
+                    info.shape,
+                    head_dim / 2
+                );
                 return Err(Error::file(gguf.path(), what));
             }
             let factors = gguf.dequantize("rope_freqs.weight")?;
-            inverse_frequencies.iter_mut().zip(factors).for_each(|(f, factor)| *f /= factor);
+            inverse_frequencies
+                .iter_mut()
+                .zip(factors)
+                .for_each(|(f, factor)| *f /= factor);
         }
         let embedding = gguf.tensor("token_embd.weight").map(|info| info.shape.clone());
         let vocab = embedding.and_then(|shape| shape.first().copied());
@@ -195,7 +206,10 @@ impl ModelConfig {
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(format!("{} attention heads cannot share {} key-value heads evenly", self.heads, self.kv_heads));
+            return Err(format!(
+                "{} attention heads cannot share {} key-value heads evenly",
+                self.heads, self.kv_heads
+            ));
         }
         if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head dimension is {}, expected an even number", self.head_dim));
@@ -258,7 +272,15 @@ impl Module {
 
     /// Its name in `target_modules` of a PEFT adapter.
     pub fn name(self) -> &'static str {
-        ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"][self.index()]
+        [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ][self.index()]
     }
 
     /// The module of that name.
@@ -275,7 +297,9 @@ impl Module {
 
 /// 1 / θ^(2i / head_dim), in f32 as the reference computes it.
 fn inverse_frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
-    (0..head_dim / 2).map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32)).collect()
+    (0..head_dim / 2)
+        .map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32))
+        .collect()
 }
 
 /// A JSON object and the file that it came from, for errors that name both.
@@ -316,7 +340,9 @@ impl<'a> Json<'a> {
     fn number_or(&self, key: &str, default: f64) -> Result<f64> {
         match self.value.get(key) {
             None | Some(Value::Null) => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| self.error(format!("key `{key}` is {value}, expected a number"))),
+            Some(value) => value
+                .as_f64()
+                .ok_or_else(|| self.error(format!("key `{key}` is {value}, expected a number"))),
         }
     }
 
@@ -356,7 +382,10 @@ impl<'a> Json<'a> {
         if parameters.number_or("partial_rotary_factor", 1.0)? != 1.0 {
             return Err(self.error("partial_rotary_factor is not 1; partial rotary positions are not supported"));
         }
-        let kind = parameters.str("rope_type").or_else(|_| parameters.str("type")).unwrap_or("default");
+        let kind = parameters
+            .str("rope_type")
+            .or_else(|_| parameters.str("type"))
+            .unwrap_or("default");
         let number = |key: &str| -> Result<f64> {
             let value = parameters.value.get(key).and_then(Value::as_f64);
             value.ok_or_else(|| self.error(format!("rope key `{key}` is missing or not a number")))
@@ -370,7 +399,9 @@ impl<'a> Json<'a> {
             "llama3" => {
                 let (factor, original) = (number("factor")?, number("original_max_position_embeddings")?);
                 let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
-                frequencies.iter_mut().for_each(|f| *f = llama3_frequency(f64::from(*f), factor, low, high, original) as f32);
+                frequencies
+                    .iter_mut()
+                    .for_each(|f| *f = llama3_frequency(f64::from(*f), factor, low, high, original) as f32);
             }
             other => {
                 let what = format!("rope scaling `{other}` is not supported; supported are default, linear and llama3");

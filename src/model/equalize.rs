@@ -48,7 +48,9 @@ impl Equalization {
 
     /// Of o's input, `[q_width]`.
     pub fn o_in(&self, config: &ModelConfig) -> Vec<f32> {
-        (0..config.q_width()).map(|index| self.v_out[value_channel(config, index)]).collect()
+        (0..config.q_width())
+            .map(|index| self.v_out[value_channel(config, index)])
+            .collect()
     }
 }
 

@@ -32,7 +32,9 @@ impl std::str::FromStr for Precision {
             "f32" => Ok(Self::F32),
             "bf16" => Ok(Self::Bf16),
             "int8" => Ok(Self::Int8),
-            other => Err(Error::config(format!("precision is `{other}`; expected f32, bf16 or int8"))),
+            other => Err(Error::config(format!(
+                "precision is `{other}`; expected f32, bf16 or int8"
+            ))),
         }
     }
 }
@@ -75,7 +77,9 @@ impl Linear {
                 let data = slice_mut::<bf16>(&mut weight);
                 by_chunks(outputs, inputs, fill, |rows, numbers| {
                     let out = &mut data[rows.start * inputs..rows.end * inputs];
-                    out.par_iter_mut().zip(numbers).for_each(|(out, x)| *out = bf16::from_f32(*x));
+                    out.par_iter_mut()
+                        .zip(numbers)
+                        .for_each(|(out, x)| *out = bf16::from_f32(*x));
                 })?;
                 Weight::Float(weight)
             }
@@ -114,7 +118,10 @@ impl Linear {
                 if weight.kind() == Kind::Float {
                     return Ok(x.f_linear(weight, bias.as_ref())?);
                 }
-                let product = x.f_to_kind(Kind::BFloat16)?.f_linear::<Tensor>(weight, None)?.f_to_kind(Kind::Float)?;
+                let product = x
+                    .f_to_kind(Kind::BFloat16)?
+                    .f_linear::<Tensor>(weight, None)?
+                    .f_to_kind(Kind::Float)?;
                 Ok(match bias {
                     Some(bias) => product.f_add(&bias)?,
                     None => product,

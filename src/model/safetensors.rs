@@ -46,11 +46,16 @@ impl SafetensorsFiles {
         let map = map.ok_or_else(|| Error::file(&index, "has no object `weight_map`"))?;
         let mut names: Vec<&str> = Vec::new();
         for (tensor, file) in map {
-            let file = file.as_str().ok_or_else(|| Error::file(&index, format!("weight_map of `{tensor}` is not a file name")))?;
+            let file = file
+                .as_str()
+                .ok_or_else(|| Error::file(&index, format!("weight_map of `{tensor}` is not a file name")))?;
             // A file name in a downloaded index must not lead out of its folder.
             let mut parts = Path::new(file).components();
             if !(matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none()) {
-                return Err(Error::file(&index, format!("weight_map names `{file}`, expected a file in the same folder")));
+                return Err(Error::file(
+                    &index,
+                    format!("weight_map names `{file}`, expected a file in the same folder"),
+                ));
             }
             names.push(file);
         }
@@ -76,7 +81,10 @@ impl SafetensorsFiles {
 
     /// Every tensor's name and shape, sorted by name.
     pub fn tensors(&self) -> BTreeMap<String, Vec<usize>> {
-        self.place.iter().map(|(name, &shard)| (name.clone(), self.shards[shard].shape(name))).collect()
+        self.place
+            .iter()
+            .map(|(name, &shard)| (name.clone(), self.shards[shard].shape(name)))
+            .collect()
     }
 
     /// The files, in order.
@@ -137,7 +145,11 @@ impl Shard {
     }
 
     fn shape(&self, name: &str) -> Vec<usize> {
-        self.metadata.info(name).expect("the name came from this metadata").shape.clone()
+        self.metadata
+            .info(name)
+            .expect("the name came from this metadata")
+            .shape
+            .clone()
     }
 }
 

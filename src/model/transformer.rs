@@ -62,7 +62,11 @@ impl Transformer {
     /// other precisions ignore them.
     pub fn load(weights: &Weights, precision: Precision, calibration: &[Vec<u32>]) -> Result<Self> {
         let config = weights.config().clone();
-        let float = if precision == Precision::F32 { Precision::F32 } else { Precision::Bf16 };
+        let float = if precision == Precision::F32 {
+            Precision::F32
+        } else {
+            Precision::Bf16
+        };
         let shape = [config.vocab, config.hidden];
         let name = "model.embed_tokens.weight";
         let embedding = Linear::new(float, shape, None, |rows, out| weights.rows(name, rows, out))?;
@@ -98,7 +102,11 @@ impl Transformer {
         let head = if config.tied && precision != Precision::Int8 {
             Linear::tied(&embedding)
         } else {
-            let name = if config.tied { "model.embed_tokens.weight" } else { "lm_head.weight" };
+            let name = if config.tied {
+                "model.embed_tokens.weight"
+            } else {
+                "lm_head.weight"
+            };
             let mut scale = vec![1.0; config.hidden];
             if precision == Precision::Int8 && !tokens.is_empty() {
                 let (mut inputs, mut columns) = (Vec::new(), Vec::new());
@@ -113,7 +121,8 @@ impl Transformer {
             }
             Linear::new(precision, shape, None, |rows, out| {
                 weights.rows(name, rows, out)?;
-                out.chunks_exact_mut(config.hidden).for_each(|row| multiply(row, &scale));
+                out.chunks_exact_mut(config.hidden)
+                    .for_each(|row| multiply(row, &scale));
                 Ok(())
             })?
         };
@@ -165,8 +174,14 @@ impl Transformer {
     /// SHA-256 over every base weight as it lies in memory: the same before and after a run (promise 1).
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        let products = self.layers.iter().flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate_up, &layer.down]);
-        let tensors = products.chain([&self.head]).map(Linear::tensor).chain([&self.embedding]);
+        let products = self
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate_up, &layer.down]);
+        let tensors = products
+            .chain([&self.head])
+            .map(Linear::tensor)
+            .chain([&self.embedding]);
         for tensor in tensors {
             match tensor.kind() {
                 Kind::Float => slice::<f32>(tensor).iter().for_each(|x| hash.update(x.to_le_bytes())),
@@ -197,12 +212,15 @@ impl Transformer {
     pub fn logits(&self, x: &Tensor, rows: &[usize]) -> Result<Tensor> {
         let rows: Vec<i64> = rows.iter().map(|&row| row as i64).collect();
         let chosen = x.f_index_select(0, &Tensor::from_slice(&rows))?;
-        self.head.forward(&kernels::rms_norm(&chosen, &self.norm, self.config.rms_eps))
+        self.head
+            .forward(&kernels::rms_norm(&chosen, &self.norm, self.config.rms_eps))
     }
 
     /// Makes an adapter's basis fit this model's weights, which int8's equalisation has rescaled by channel.
     pub fn fit_side_path(&self, layer: usize, module: Module, mut path: SidePath) -> SidePath {
-        let Some(equalization) = &self.layers[layer].equalization else { return path };
+        let Some(equalization) = &self.layers[layer].equalization else {
+            return path;
+        };
         let o_in;
         let (inputs, outputs) = match module {
             Module::Q | Module::K => (&equalization.qkv_in, None),
@@ -215,9 +233,13 @@ impl Transformer {
             Module::Up => (&equalization.gate_up_in, Some(&equalization.up_out)),
             Module::Down => (&equalization.up_out, None),
         };
-        path.v.chunks_exact_mut(inputs.len()).for_each(|row| multiply(row, inputs));
+        path.v
+            .chunks_exact_mut(inputs.len())
+            .for_each(|row| multiply(row, inputs));
         if let Some(outputs) = outputs {
-            path.ut.chunks_exact_mut(outputs.len()).for_each(|row| divide(row, outputs));
+            path.ut
+                .chunks_exact_mut(outputs.len())
+                .for_each(|row| divide(row, outputs));
         }
         path
     }
@@ -283,21 +305,48 @@ impl<'a> LayerPass<'a> {
 }
 
 impl Layer {
-    fn new(config: &ModelConfig, precision: Precision, raw: &LayerWeights, equalization: Option<Equalization>) -> Result<Self> {
+    fn new(
+        config: &ModelConfig,
+        precision: Precision,
+        raw: &LayerWeights,
+        equalization: Option<Equalization>,
+    ) -> Result<Self> {
         let ones = |width: usize| vec![1.0; width];
         let (qkv_in, v_out, o_in, gate_up_in, up_out) = match &equalization {
-            Some(e) => (e.qkv_in.clone(), e.v_out.clone(), e.o_in(config), e.gate_up_in.clone(), e.up_out.clone()),
+            Some(e) => (
+                e.qkv_in.clone(),
+                e.v_out.clone(),
+                e.o_in(config),
+                e.gate_up_in.clone(),
+                e.up_out.clone(),
+            ),
             None => {
                 let (hidden, inner) = (config.hidden, config.intermediate);
-                (ones(hidden), ones(config.kv_width()), ones(config.q_width()), ones(hidden), ones(inner))
+                (
+                    ones(hidden),
+                    ones(config.kv_width()),
+                    ones(config.q_width()),
+                    ones(hidden),
+                    ones(inner),
+                )
             }
         };
         // Builds the rows of some modules as one matrix: columns times what the input is divided by, rows divided by
         // what the output is to be divided by.
         let linear = |parts: &[(Module, &[f32])], inputs: &[f32]| {
-            let row_divisors: Vec<f32> = parts.iter().flat_map(|(_, divisors)| divisors.iter().copied()).collect();
-            let matrices: Vec<&[f32]> = parts.iter().map(|(module, _)| raw.matrices[module.index()].as_slice()).collect();
-            let bias: Option<Vec<f32>> = parts.iter().map(|(module, _)| raw.biases[module.index()].clone()).collect::<Option<Vec<_>>>().map(|biases| biases.concat());
+            let row_divisors: Vec<f32> = parts
+                .iter()
+                .flat_map(|(_, divisors)| divisors.iter().copied())
+                .collect();
+            let matrices: Vec<&[f32]> = parts
+                .iter()
+                .map(|(module, _)| raw.matrices[module.index()].as_slice())
+                .collect();
+            let bias: Option<Vec<f32>> = parts
+                .iter()
+                .map(|(module, _)| raw.biases[module.index()].clone())
+                .collect::<Option<Vec<_>>>()
+                .map(|biases| biases.concat());
             let bias = bias.map(|bias| bias.iter().zip(&row_divisors).map(|(b, d)| b / d).collect());
             let width = inputs.len();
             Linear::new(precision, [row_divisors.len(), width], bias, |rows, out| {
@@ -403,7 +452,11 @@ impl LayerWeights {
         let of = |modules: &[Module]| {
             let mut ranges = Vec::new();
             for module in modules {
-                widen_by(&mut ranges, &self.matrices[module.index()], config.module_shape(*module)[1]);
+                widen_by(
+                    &mut ranges,
+                    &self.matrices[module.index()],
+                    config.module_shape(*module)[1],
+                );
             }
             ranges
         };
@@ -424,7 +477,10 @@ fn embed(embedding: &Tensor, tokens: &[u32]) -> Tensor {
         let at = token as usize * width..(token as usize + 1) * width;
         match embedding.kind() {
             Kind::Float => x.copy_from_slice(&slice::<f32>(embedding)[at]),
-            _ => x.iter_mut().zip(&slice::<bf16>(embedding)[at]).for_each(|(x, e)| *x = e.to_f32()),
+            _ => x
+                .iter_mut()
+                .zip(&slice::<bf16>(embedding)[at])
+                .for_each(|(x, e)| *x = e.to_f32()),
         }
     }
     x

@@ -32,7 +32,10 @@ impl Weights {
     pub fn open(path: &Path) -> Result<Self> {
         let kind = std::fs::metadata(path).map_err(Error::io(path))?;
         let (config, source) = if kind.is_dir() {
-            (ModelConfig::from_folder(path)?, Source::Folder(SafetensorsFiles::open_folder(path)?))
+            (
+                ModelConfig::from_folder(path)?,
+                Source::Folder(SafetensorsFiles::open_folder(path)?),
+            )
         } else {
             let gguf = Gguf::open(path)?;
             (ModelConfig::from_gguf(&gguf)?, Source::Gguf(Box::new(gguf)))
@@ -66,7 +69,10 @@ impl Weights {
 
     /// Bytes of the weight files.
     pub fn file_bytes(&self) -> Result<u64> {
-        self.files().iter().map(|file| Ok(std::fs::metadata(file).map_err(Error::io(file))?.len())).sum()
+        self.files()
+            .iter()
+            .map(|file| Ok(std::fs::metadata(file).map_err(Error::io(file))?.len()))
+            .sum()
     }
 
     /// SHA-256 of the weight files, in hexadecimal: what caches and manifests know the model by.
@@ -143,7 +149,9 @@ impl Weights {
         match &self.source {
             Source::Folder(files) => files.tensors(),
             Source::Gguf(gguf) => {
-                let named = gguf.tensors().map(|info| (hugging_face_name(&info.name), info.shape.clone()));
+                let named = gguf
+                    .tensors()
+                    .map(|info| (hugging_face_name(&info.name), info.shape.clone()));
                 named.collect()
             }
         }
@@ -155,7 +163,9 @@ impl Weights {
         for (name, shape) in &expected {
             match found.get(name) {
                 None => problems.push(format!("`{name}` {shape:?} is missing")),
-                Some(other) if other != shape => problems.push(format!("`{name}` has shape {other:?}, expected {shape:?}")),
+                Some(other) if other != shape => {
+                    problems.push(format!("`{name}` has shape {other:?}, expected {shape:?}"))
+                }
                 Some(_) => {}
             }
         }
@@ -172,8 +182,15 @@ impl Weights {
             return Ok(());
         }
         let (shown, hidden) = (problems.len().min(12), problems.len().saturating_sub(12));
-        let more = if hidden > 0 { format!("; and {hidden} more") } else { String::new() };
-        let what = format!("the weights do not fit the model's configuration: {}{more}", problems[..shown].join("; "));
+        let more = if hidden > 0 {
+            format!("; and {hidden} more")
+        } else {
+            String::new()
+        };
+        let what = format!(
+            "the weights do not fit the model's configuration: {}{more}",
+            problems[..shown].join("; ")
+        );
         Err(Error::file(&self.path, what))
     }
 
@@ -233,7 +250,10 @@ fn gguf_name(name: &str) -> String {
         None => (String::new(), name),
     };
     let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let stem = NAMES.iter().find(|(_, theirs)| *theirs == stem).map_or(stem, |(own, _)| own);
+    let stem = NAMES
+        .iter()
+        .find(|(_, theirs)| *theirs == stem)
+        .map_or(stem, |(own, _)| own);
     format!("{prefix}{stem}.{kind}")
 }
 
@@ -243,7 +263,10 @@ fn hugging_face_name(name: &str) -> String {
         None => (String::new(), name),
     };
     let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let stem = NAMES.iter().find(|(own, _)| *own == stem).map_or(stem, |(_, theirs)| theirs);
+    let stem = NAMES
+        .iter()
+        .find(|(own, _)| *own == stem)
+        .map_or(stem, |(_, theirs)| theirs);
     format!("{prefix}{stem}.{kind}")
 }
 
@@ -260,7 +283,10 @@ mod tests {
     fn names_translate_both_ways() {
         for (gguf, ours) in [
             ("blk.3.attn_q.weight", "model.layers.3.self_attn.q_proj.weight"),
-            ("blk.11.ffn_norm.weight", "model.layers.11.post_attention_layernorm.weight"),
+            (
+                "blk.11.ffn_norm.weight",
+                "model.layers.11.post_attention_layernorm.weight",
+            ),
             ("blk.0.attn_output.bias", "model.layers.0.self_attn.o_proj.bias"),
             ("token_embd.weight", "model.embed_tokens.weight"),
             ("output.weight", "lm_head.weight"),

@@ -21,7 +21,9 @@ pub struct Ranks {
 impl Ranks {
     /// Joins the other ranks, if a launcher started any.
     pub fn start() -> Result<Self> {
-        Ok(Self { world: World::start(launched())? })
+        Ok(Self {
+            world: World::start(launched())?,
+        })
     }
 
     /// This process' number, from 0.
@@ -54,9 +56,10 @@ impl Ranks {
         let failures = self.all_gather(own.as_bytes());
         let first = failures.iter().position(|failure| !failure.is_empty());
         match (first, result) {
-            (Some(rank), Ok(_)) => {
-                Err(Error::mismatch(format!("rank {rank} failed: {}", String::from_utf8_lossy(&failures[rank]))))
-            }
+            (Some(rank), Ok(_)) => Err(Error::mismatch(format!(
+                "rank {rank} failed: {}",
+                String::from_utf8_lossy(&failures[rank])
+            ))),
             (_, result) => result,
         }
     }
@@ -65,9 +68,12 @@ impl Ranks {
 /// Ranks that a launcher says it started; one when there is none.
 fn launched() -> usize {
     let size = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
-    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS"].into_iter().find_map(size).unwrap_or_else(|| {
-        // `srun --mpi=pmix` names the rank but not the size of the world.
-        let pmix = std::env::var_os("PMIX_RANK").is_some();
-        if pmix { size("SLURM_NTASKS").unwrap_or(1) } else { 1 }
-    })
+    ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MPI_LOCALNRANKS"]
+        .into_iter()
+        .find_map(size)
+        .unwrap_or_else(|| {
+            // `srun --mpi=pmix` names the rank but not the size of the world.
+            let pmix = std::env::var_os("PMIX_RANK").is_some();
+            if pmix { size("SLURM_NTASKS").unwrap_or(1) } else { 1 }
+        })
 }

@@ -19,19 +19,27 @@ impl World {
         // Only the main thread speaks MPI.
         let (universe, _) = mpi::initialize_with_threading(mpi::Threading::Funneled)
             .ok_or_else(|| Error::config("MPI was already initialised in this process"))?;
-        Ok(Self { universe: Some(universe) })
+        Ok(Self {
+            universe: Some(universe),
+        })
     }
 
     pub fn rank(&self) -> usize {
-        self.universe.as_ref().map_or(0, |universe| universe.world().rank() as usize)
+        self.universe
+            .as_ref()
+            .map_or(0, |universe| universe.world().rank() as usize)
     }
 
     pub fn size(&self) -> usize {
-        self.universe.as_ref().map_or(1, |universe| universe.world().size() as usize)
+        self.universe
+            .as_ref()
+            .map_or(1, |universe| universe.world().size() as usize)
     }
 
     pub fn all_gather(&self, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let Some(universe) = &self.universe else { return vec![bytes.to_vec()] };
+        let Some(universe) = &self.universe else {
+            return vec![bytes.to_vec()];
+        };
         let world = universe.world();
         let mut counts = vec![0 as Count; self.size()];
         world.all_gather_into(&(bytes.len() as Count), &mut counts[..]);

@@ -81,7 +81,10 @@ pub fn collect(directories: &[PathBuf]) -> Result<Vec<Row>> {
             continue;
         }
         let entries = std::fs::read_dir(directory).map_err(Error::io(directory))?;
-        let mut inside: Vec<PathBuf> = entries.flatten().map(|entry| entry.path().join("result.json")).collect();
+        let mut inside: Vec<PathBuf> = entries
+            .flatten()
+            .map(|entry| entry.path().join("result.json"))
+            .collect();
         inside.sort();
         for path in inside.iter().filter(|path| path.exists()) {
             rows.push(read(path)?);
@@ -97,7 +100,10 @@ pub fn collect(directories: &[PathBuf]) -> Result<Vec<Row>> {
 
 /// Writes `leaderboard.csv` of a folder of runs.
 pub fn write(folder: &Path) -> Result<()> {
-    write_atomically(&folder.join("leaderboard.csv"), to_csv(&collect(&[folder.to_path_buf()])?).as_bytes())
+    write_atomically(
+        &folder.join("leaderboard.csv"),
+        to_csv(&collect(&[folder.to_path_buf()])?).as_bytes(),
+    )
 }
 
 /// The rows as CSV.
@@ -115,7 +121,20 @@ pub fn to_table(rows: &[Row]) -> String {
         (Some(value), Some(se)) => format!("{value:.3} ± {se:.3}"),
         _ => "–".into(),
     };
-    let mut lines = vec![["run", "test", "start", "gain", "generations", "n", "strategy", "task", "status"].map(String::from)];
+    let mut lines = vec![
+        [
+            "run",
+            "test",
+            "start",
+            "gain",
+            "generations",
+            "n",
+            "strategy",
+            "task",
+            "status",
+        ]
+        .map(String::from),
+    ];
     for row in rows {
         lines.push([
             row.name.clone(),
@@ -132,7 +151,15 @@ pub fn to_table(rows: &[Row]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
     let pad = |(text, width): (&String, &usize)| format!("{text}{}", " ".repeat(width - text.chars().count()));
-    let line = |line: &[String; 9]| line.iter().zip(&widths).map(pad).collect::<Vec<_>>().join("  ").trim_end().to_string();
+    let line = |line: &[String; 9]| {
+        line.iter()
+            .zip(&widths)
+            .map(pad)
+            .collect::<Vec<_>>()
+            .join("  ")
+            .trim_end()
+            .to_string()
+    };
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

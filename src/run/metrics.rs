@@ -74,8 +74,11 @@ pub const COLUMNS: [&str; 15] = [
 impl Row {
     /// A generation from its evaluations and what the strategy made of them.
     pub fn new(generation: u64, evaluations: &[Evaluation], step: &Step) -> Self {
-        let rewards: Vec<f64> =
-            evaluations.iter().filter(|e| !e.fitness.is_failed()).map(|e| e.fitness.value()).collect();
+        let rewards: Vec<f64> = evaluations
+            .iter()
+            .filter(|e| !e.fitness.is_failed())
+            .map(|e| e.fitness.value())
+            .collect();
         let squared: Vec<f64> = evaluations.iter().map(|e| e.standard_error().powi(2)).collect();
         let rollouts: usize = evaluations.iter().map(|e| e.rewards.len()).sum();
         let share = |count: usize| count as f64 / rollouts.max(1) as f64;
@@ -128,7 +131,10 @@ impl Metrics {
     fn to_csv(&self) -> Vec<u8> {
         let terms: BTreeSet<&String> = self.rows.iter().flat_map(|row| row.terms.keys()).collect();
         let mut writer = csv::Writer::from_writer(Vec::new());
-        let header = COLUMNS.iter().map(ToString::to_string).chain(terms.iter().map(|term| format!("terms/{term}")));
+        let header = COLUMNS
+            .iter()
+            .map(ToString::to_string)
+            .chain(terms.iter().map(|term| format!("terms/{term}")));
         writer.write_record(header).expect("a row in memory");
         for row in &self.rows {
             let number = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
@@ -147,7 +153,11 @@ impl Metrics {
             ];
             let fixed = std::iter::once(row.generation.to_string())
                 .chain(numbers.map(number))
-                .chain([row.failed.to_string(), row.num_tokens.to_string(), format!("{:.3}", row.step_time)]);
+                .chain([
+                    row.failed.to_string(),
+                    row.num_tokens.to_string(),
+                    format!("{:.3}", row.step_time),
+                ]);
             let record = fixed.chain(terms.iter().map(|term| number(row.terms.get(*term).copied())));
             writer.write_record(record).expect("a row in memory");
         }

@@ -108,7 +108,9 @@ impl<'a> Run<'a> {
         }
         for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
             if objective.examples(split) == 0 {
-                return Err(Error::config(format!("the task's {name} split is empty; a run needs examples to judge its mean by")));
+                return Err(Error::config(format!(
+                    "the task's {name} split is empty; a run needs examples to judge its mean by"
+                )));
             }
         }
         let rollouts = ranks.agree(prepare(config, directory, ranks))?;
@@ -148,7 +150,9 @@ impl<'a> Run<'a> {
     /// Generation 0: how good is the start?
     fn start(&mut self) -> Result<()> {
         let clock = Instant::now();
-        let Some(evaluation) = self.validate()? else { return Ok(()) };
+        let Some(evaluation) = self.validate()? else {
+            return Ok(());
+        };
         self.start_validation = evaluation.fitness.value();
         let row = metrics::Row {
             num_tokens: self.tokens,
@@ -180,7 +184,10 @@ impl<'a> Run<'a> {
         let fitness: Vec<Fitness> = evaluations.iter().map(|evaluation| evaluation.fitness).collect();
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
-        self.tokens += evaluations.iter().map(|e| e.prompt_tokens + e.completion_tokens).sum::<usize>();
+        self.tokens += evaluations
+            .iter()
+            .map(|e| e.prompt_tokens + e.completion_tokens)
+            .sum::<usize>();
         self.judged += evaluations.iter().map(|e| e.rewards.len()).sum::<usize>();
         if done >= self.config.run.generations {
             self.stop = Some(StopReason::Generations);
@@ -248,7 +255,8 @@ impl<'a> Run<'a> {
                 validation: evaluation.fitness,
             };
             if self.ranks.is_root() {
-                self.objective.export(&self.best.theta, &self.directory.join("adapter"))?;
+                self.objective
+                    .export(&self.best.theta, &self.directory.join("adapter"))?;
                 write_json(&self.directory.join("mean.json"), &self.best)?;
             }
         }
@@ -260,13 +268,22 @@ impl<'a> Run<'a> {
         let questions = Questions {
             split,
             indices: (0..self.objective.examples(split)).collect(),
-            seed: self.seed.named(if split == Split::Test { "test texts" } else { "validation texts" }),
+            seed: self.seed.named(if split == Split::Test {
+                "test texts"
+            } else {
+                "validation texts"
+            }),
         };
         let mut rollouts = Vec::new();
-        let judged = self.objective.evaluate(thetas, &questions, &mut rollouts, &mut || !interrupt::requested());
+        let judged = self
+            .objective
+            .evaluate(thetas, &questions, &mut rollouts, &mut || !interrupt::requested());
         let judged = self.ranks.agree(judged)?;
         if let Some(evaluations) = &judged {
-            self.tokens += evaluations.iter().map(|e| e.prompt_tokens + e.completion_tokens).sum::<usize>();
+            self.tokens += evaluations
+                .iter()
+                .map(|e| e.prompt_tokens + e.completion_tokens)
+                .sum::<usize>();
             if self.ranks.is_root() {
                 self.write_rollouts(split, &rollouts)?;
             }
@@ -296,10 +313,19 @@ impl<'a> Run<'a> {
         let generation = self.strategy.generation();
         let mut lines = Vec::new();
         for rollout in rollouts {
-            serde_json::to_writer(&mut lines, &Line { generation, split, rollout }).expect("JSON of text and numbers");
+            serde_json::to_writer(
+                &mut lines,
+                &Line {
+                    generation,
+                    split,
+                    rollout,
+                },
+            )
+            .expect("JSON of text and numbers");
             lines.push(b'\n');
         }
-        file.write_all(&lines).map_err(Error::io(self.directory.join("rollouts.jsonl")))
+        file.write_all(&lines)
+            .map_err(Error::io(self.directory.join("rollouts.jsonl")))
     }
 
     /// The test split, once: the start and the chosen mean on the same examples.
@@ -308,11 +334,18 @@ impl<'a> Run<'a> {
         let tested = if stop == StopReason::Interrupted {
             None
         } else {
-            self.progress.line(&format!("testing the start and the mean of generation {}", self.best.generation));
+            self.progress.line(&format!(
+                "testing the start and the mean of generation {}",
+                self.best.generation
+            ));
             let start = vec![0.0; self.best.theta.len()];
             self.judge(&[start, self.best.theta.clone()], Split::Test)?
         };
-        let stop = if tested.is_none() { StopReason::Interrupted } else { stop };
+        let stop = if tested.is_none() {
+            StopReason::Interrupted
+        } else {
+            stop
+        };
         let config_toml = self.config.to_toml();
         let mut row = leaderboard::Row {
             name: self.config.name.clone(),
@@ -344,7 +377,12 @@ impl<'a> Run<'a> {
             ..Default::default()
         };
         if let Some([start, mean_of_run]) = tested.as_deref() {
-            let differences: Vec<f64> = mean_of_run.rewards.iter().zip(&start.rewards).map(|(a, b)| a - b).collect();
+            let differences: Vec<f64> = mean_of_run
+                .rewards
+                .iter()
+                .zip(&start.rewards)
+                .map(|(a, b)| a - b)
+                .collect();
             row.test = Some(mean_of_run.fitness.value());
             row.test_se = Some(mean_of_run.standard_error());
             row.start_test = Some(start.fitness.value());
@@ -370,7 +408,13 @@ pub fn choose_directory(out: Option<&Path>, name: &str) -> PathBuf {
     match out {
         Some(out) => out.to_path_buf(),
         None => (1_u32..)
-            .map(|number| if number == 1 { name.to_string() } else { format!("{name}-{number}") })
+            .map(|number| {
+                if number == 1 {
+                    name.to_string()
+                } else {
+                    format!("{name}-{number}")
+                }
+            })
             .map(|name| Path::new("runs").join(name))
             .find(|path| is_free(path))
             .expect("one of four billion names is free"),
@@ -381,7 +425,10 @@ pub fn choose_directory(out: Option<&Path>, name: &str) -> PathBuf {
 fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Result<Option<File>> {
     if ranks.is_root() {
         if directory.join("config.toml").exists() {
-            return Err(Error::file(directory, "already holds a run; choose another --out, or remove it"));
+            return Err(Error::file(
+                directory,
+                "already holds a run; choose another --out, or remove it",
+            ));
         }
         write_atomically(&directory.join("config.toml"), config.to_toml().as_bytes())?;
     } else {
@@ -390,9 +437,18 @@ fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Result<Option
     if !config.run.rollouts {
         return Ok(None);
     }
-    let name = if ranks.is_root() { "rollouts.jsonl".into() } else { format!("rollouts.{}.jsonl", ranks.rank()) };
+    let name = if ranks.is_root() {
+        "rollouts.jsonl".into()
+    } else {
+        format!("rollouts.{}.jsonl", ranks.rank())
+    };
     let path = directory.join(name);
-    OpenOptions::new().create(true).append(true).open(&path).map(Some).map_err(Error::io(path))
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map(Some)
+        .map_err(Error::io(path))
 }
 
 fn score(evaluation: &Evaluation) -> String {

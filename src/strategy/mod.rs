@@ -1,8 +1,24 @@
 //! Evolution strategies: one algorithm a file, each with the same sections (citation, config, state, `ask`, `tell`,
 //! tests) and the equation numbers of its source beside the lines. A strategy never learns how members are
 //! evaluated: no tensors, no text, no ranks. Larger fitness is better.
+//!
+//! Three rules hold for every strategy. Tied members count the same. A failed member counts nothing: the mean moves
+//! neither towards it nor away from it. A flat generation, in which all judged members tie, changes nothing but the
+//! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
+pub mod cma_es;
+pub mod noise;
+pub mod open_es;
+pub mod shaping;
+
+use crate::error::{Error, Result};
 use crate::search::Fitness;
+use crate::seed::Seed;
+use cma_es::{CmaEs, CmaEsConfig};
+use open_es::{OpenEs, OpenEsConfig};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Ask and tell. The state is a value: it serialises whole, and `ask` does not change it.
 pub trait Strategy: Send {
@@ -17,6 +33,9 @@ pub trait Strategy: Send {
 
     /// The search vector of member `member` of the coming generation, `[n]`: a pure function of the state and the
     /// number, so each rank makes only its own and the order of asking does not matter.
+    ///
+    /// # Panics
+    /// When `member >= population()`: a bug of the caller.
     fn ask(&self, member: usize) -> Vec<f64>;
 
     /// Takes the fitness of all members of the generation, in order of member, and moves on.
@@ -31,12 +50,13 @@ pub trait Strategy: Send {
     /// σ, the overall step size.
     fn sigma(&self) -> f64;
 
-    /// The whole state as JSON, floats exact: what a checkpoint keeps.
-    fn state(&self) -> serde_json::Value;
+    /// The whole state as JSON, with the resolved config that it belongs to: what a checkpoint keeps and
+    /// [`StrategyConfig::restore`] takes.
+    fn state(&self) -> Value;
 }
 
 /// What one `tell` did, for the metrics row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// σ after the step.
     pub sigma: f64,
@@ -44,8 +64,299 @@ pub struct Step {
     pub step_norm: f64,
     /// Euclidean length of the mean after the step.
     pub mean_norm: f64,
+    /// Longest axis of the search distribution over its shortest; 1 where the strategy has no covariance to learn.
+    pub axis_ratio: f64,
     /// Members without a fitness.
     pub failed: usize,
-    /// Why the strategy wants to stop, if it does.
+    /// Whether all judged members tied, so that nothing moved.
+    pub flat: bool,
+    /// Why the strategy wants to stop, if it does. It goes on to work if it is told more.
     pub stop: Option<String>,
+}
+
+/// Which strategy, with its settings, in the user's words: the `[strategy]` table of a run's config.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum StrategyConfig {
+    /// Full CMA-ES: learns a covariance matrix and controls its step size.
+    CmaEs(CmaEsConfig),
+    /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
+    OpenEs(OpenEsConfig),
+}
+
+impl Default for StrategyConfig {
+    fn default() -> Self {
+        Self::CmaEs(CmaEsConfig::default())
+    }
+}
+
+impl StrategyConfig {
+    /// Checks every range and fills in every default that depends on n: the copy to be written into the run.
+    pub fn resolve(&self, n: usize) -> Result<Self> {
+        if n == 0 {
+            return Err(Error::config(
+                "strategy: the search space is empty (n = 0): the adapter selects no number to search",
+            ));
+        }
+        match self {
+            Self::CmaEs(config) => config.resolve(n).map(Self::CmaEs),
+            Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
+        }
+    }
+
+    /// A strategy at its start: n numbers around `x0`, with noise from below `seed`.
+    pub fn build(&self, n: usize, x0: &[f64], seed: Seed) -> Result<Box<dyn Strategy>> {
+        if x0.len() != n || x0.iter().any(|x| !x.is_finite()) {
+            let found = x0.iter().filter(|x| x.is_finite()).count();
+            return Err(Error::mismatch(format!(
+                "strategy: the start has {found} finite numbers, expected n = {n}"
+            )));
+        }
+        Ok(match self.resolve(n)? {
+            Self::CmaEs(config) => Box::new(CmaEs::new(config, x0, seed)),
+            Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
+        })
+    }
+
+    /// A strategy as it was when [`Strategy::state`] was taken; it goes on bit for bit as that one would have. The
+    /// config must resolve to what the strategy was built with.
+    pub fn restore(&self, state: &Value) -> Result<Box<dyn Strategy>> {
+        let saved: Self = part(state, "config")?;
+        let n = state["n"]
+            .as_u64()
+            .ok_or_else(|| Error::mismatch("strategy state: no number n"))? as usize;
+        let resolved = self.resolve(n)?;
+        if saved != resolved {
+            let text = |config: &Self| serde_json::to_string(config).expect("a config serialises");
+            return Err(Error::mismatch(format!(
+                "strategy state: was saved under {} and the config now says {}; a run goes on with what it began with",
+                text(&saved),
+                text(&resolved)
+            )));
+        }
+        Ok(match resolved {
+            Self::CmaEs(config) => Box::new(CmaEs::restore(config, n, part(state, "state")?)?),
+            Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
+        })
+    }
+}
+
+/// The values that stand for a missing setting, as formulas of the dimension.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Defaults {
+    /// λ = 4 + ⌊3 ln n⌋ (Hansen's tutorial, eq. 48).
+    pub population: usize,
+    /// σ0. Offsets are relative to the singular value that they move, so 0.1 is a change by a tenth.
+    pub sigma: f64,
+    /// How far Adam moves a number in one generation, in units of σ.
+    pub adam_rate: f64,
+    /// Length of a momentum step for a shaped gradient of one, in units of σ².
+    pub momentum_rate: f64,
+}
+
+/// All defaults that strategies share.
+pub fn defaults(n: usize) -> Defaults {
+    Defaults {
+        population: 4 + (3.0 * (n as f64).ln()).floor() as usize,
+        sigma: 0.1,
+        adam_rate: 0.2,
+        momentum_rate: 2.0,
+    }
+}
+
+/// Generations in a row without information after which a strategy asks to stop: it cannot find its way out by
+/// itself, because nothing changes in a flat generation but the noise and the prompts.
+const FLAT_GENERATIONS: u64 = 20;
+
+fn flat_stop(flat: u64) -> Option<String> {
+    (flat >= FLAT_GENERATIONS).then(|| {
+        format!("all members had the same fitness in each of the last {flat} generations; sigma may be too small, the prompts too hard or too easy, or the reward blind")
+    })
+}
+
+/// λ, given or default, checked: at least two, and even where members come in pairs (a default is rounded up).
+fn resolve_population(population: Option<usize>, antithetic: bool, n: usize) -> Result<usize> {
+    let default = defaults(n).population;
+    let found = population.unwrap_or(if antithetic {
+        default.next_multiple_of(2)
+    } else {
+        default
+    });
+    if found < 2 {
+        return Err(Error::config(format!(
+            "strategy.population: is {found}, expected at least 2 (default here {default})"
+        )));
+    }
+    if antithetic && found % 2 == 1 {
+        return Err(Error::config(format!(
+            "strategy.population: is {found}, expected an even number, because antithetic = true makes members in pairs"
+        )));
+    }
+    Ok(found)
+}
+
+/// A setting that must be a number inside an interval, both ends as text for the message.
+fn check(key: &str, value: f64, inside: bool, expected: &str) -> Result<f64> {
+    if value.is_finite() && inside {
+        Ok(value)
+    } else {
+        Err(Error::config(format!(
+            "strategy.{key}: is {value}, expected {expected}"
+        )))
+    }
+}
+
+/// The JSON that [`Strategy::state`] returns.
+fn saved<S: Serialize>(config: StrategyConfig, n: usize, state: &S) -> Value {
+    serde_json::json!({ "config": config, "n": n, "state": state })
+}
+
+fn part<T: DeserializeOwned>(state: &Value, key: &str) -> Result<T> {
+    T::deserialize(&state[key]).map_err(|error| Error::mismatch(format!("strategy state: {key}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn population_grows_with_the_logarithm_of_the_dimension() {
+        let populations: Vec<_> = [1, 2, 10, 40, 480, 8192].map(|n| defaults(n).population).into();
+        assert_eq!(populations, [4, 6, 10, 15, 22, 31]);
+    }
+
+    #[test]
+    fn a_kind_selects_a_strategy() {
+        let config: StrategyConfig = serde_json::from_str(r#"{"kind": "open-es", "population": 8}"#).expect("parses");
+        let strategy = config.build(3, &[0.0; 3], Seed::new(1)).expect("builds");
+        assert_eq!(
+            (strategy.name(), strategy.population(), strategy.generation()),
+            ("open-es", 8, 0)
+        );
+        assert_eq!(
+            StrategyConfig::default()
+                .build(3, &[0.0; 3], Seed::new(1))
+                .expect("builds")
+                .name(),
+            "cma-es"
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let text = r#"{"kind": "cma-es", "populaton": 8}"#;
+        let error = serde_json::from_str::<StrategyConfig>(text).expect_err("misspelt");
+        assert!(error.to_string().contains("populaton"), "{error}");
+    }
+
+    #[test]
+    fn a_resolved_config_says_everything_and_resolves_to_itself() {
+        for kind in ["cma-es", "open-es"] {
+            let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
+            let resolved = config.resolve(480).expect("resolves");
+            let json = serde_json::to_value(&resolved).expect("serialises");
+            assert!(
+                json.as_object()
+                    .expect("a table")
+                    .values()
+                    .all(|value| !value.is_null()),
+                "{json}"
+            );
+            assert_eq!(json["population"], 22);
+            assert_eq!(json["sigma"], 0.1);
+            assert_eq!(resolved.resolve(480).expect("resolves"), resolved);
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        let cases = [
+            (
+                r#"{"kind": "cma-es", "population": 1}"#,
+                "strategy.population: is 1, expected at least 2",
+            ),
+            (
+                r#"{"kind": "cma-es", "population": 7, "antithetic": true}"#,
+                "population: is 7, expected an even number",
+            ),
+            (
+                r#"{"kind": "cma-es", "sigma": 0.0}"#,
+                "strategy.sigma: is 0, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "open-es", "population": 7}"#,
+                "population: is 7, expected an even number",
+            ),
+            (
+                r#"{"kind": "open-es", "sigma": -1.0}"#,
+                "strategy.sigma: is -1, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "open-es", "learning_rate": 0.0}"#,
+                "strategy.learning_rate: is 0, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "open-es", "momentum": 1.0}"#,
+                "strategy.momentum: is 1, expected a number from 0 up to, not with, 1",
+            ),
+            (
+                r#"{"kind": "open-es", "beta2": 1.5}"#,
+                "strategy.beta2: is 1.5, expected a number from 0 up to, not with, 1",
+            ),
+            (
+                r#"{"kind": "open-es", "sigma_decay": 1.1}"#,
+                "strategy.sigma_decay: is 1.1, expected a number above 0 and at most 1",
+            ),
+            (
+                r#"{"kind": "open-es", "weight_decay": 1.0}"#,
+                "strategy.weight_decay: is 1, expected a number from 0 up to, not with, 1",
+            ),
+        ];
+        for (text, expected) in cases {
+            let config: StrategyConfig = serde_json::from_str(text).expect("parses");
+            let error = config.resolve(10).expect_err(text).to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        let empty = StrategyConfig::default()
+            .resolve(0)
+            .expect_err("nothing to search")
+            .to_string();
+        assert!(empty.contains("n = 0"), "{empty}");
+    }
+
+    #[test]
+    fn a_start_of_the_wrong_length_is_refused() {
+        let config = StrategyConfig::default();
+        for x0 in [vec![0.0; 4], vec![0.0, f64::NAN, 1.0]] {
+            assert!(config.build(3, &x0, Seed::new(1)).is_err(), "{x0:?}");
+        }
+    }
+
+    #[test]
+    fn a_state_of_another_config_is_refused() {
+        let cma: StrategyConfig = serde_json::from_str(r#"{"kind": "cma-es", "population": 8}"#).expect("parses");
+        let state = cma.build(3, &[0.0; 3], Seed::new(1)).expect("builds").state();
+        assert!(cma.restore(&state).is_ok());
+        let error = StrategyConfig::default()
+            .restore(&state)
+            .err()
+            .expect("another population")
+            .to_string();
+        assert!(
+            error.contains(r#""population":8"#) && error.contains(r#""population":7"#),
+            "{error}"
+        );
+        let open: StrategyConfig = serde_json::from_str(r#"{"kind": "open-es"}"#).expect("parses");
+        assert!(open.restore(&state).is_err());
+        assert!(cma.restore(&serde_json::json!({})).is_err());
+        for broken in [r#""mean":[0.0,0.0,0.0]"#, r#""sigma":0.1"#] {
+            let text = state.to_string();
+            assert!(text.contains(broken), "{text}");
+            let (key, _) = broken.split_once(':').expect("a key");
+            let damaged = text.replace(&format!(r#"{broken},"generation"#), "");
+            let shorter = damaged.replace(broken, &format!("{key}:[0.0]"));
+            let value: Value = serde_json::from_str(&shorter).expect("still JSON");
+            assert!(cma.restore(&value).is_err(), "{shorter}");
+        }
+    }
 }

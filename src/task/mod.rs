@@ -1,7 +1,14 @@
 //! A task gives examples and judges a response. It sees text only: no tensors, no tokens, no candidates.
 
+pub mod instructions;
+pub mod jsonl;
+mod splits;
+
+use crate::error::Result;
+use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Examples, and what a response to one is worth.
 pub trait Task: Send + Sync {
@@ -14,6 +21,39 @@ pub trait Task: Send + Sync {
     /// Judges `response`, the text that the model wrote after `example`'s prompt. Pure; anything goes in, and a
     /// response that cannot be judged is `failed` in the result, never a panic.
     fn judge(&self, example: &Example, response: &str) -> Terms;
+
+    /// What a user should know about the examples before trusting a score, a sentence each: prompts that were removed
+    /// because another split has them.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A task as a config file describes it; `kind` selects which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskConfig {
+    /// Made from a seed; needs no data.
+    Instructions(instructions::InstructionsConfig),
+    /// Read from JSON-lines files.
+    Jsonl(jsonl::JsonlConfig),
+}
+
+impl TaskConfig {
+    /// Makes or reads the examples. `seed` decides which are made and how one file is split; relative paths are
+    /// relative to `base_dir`, the folder of the config file.
+    pub fn load(&self, seed: Seed, base_dir: &Path) -> Result<Box<dyn Task>> {
+        Ok(match self {
+            Self::Instructions(config) => Box::new(instructions::Instructions::new(config, seed)?),
+            Self::Jsonl(config) => Box::new(jsonl::Jsonl::load(config, seed, base_dir)?),
+        })
+    }
+}
+
+impl Default for TaskConfig {
+    fn default() -> Self {
+        Self::Instructions(instructions::InstructionsConfig::default())
+    }
 }
 
 /// Which examples. Nothing is ever selected on `Test`.
@@ -75,4 +115,59 @@ pub struct Terms {
     pub parts: BTreeMap<String, f64>,
     /// The judge could not come to a verdict; the reward then stands as configured (0).
     pub failed: bool,
+}
+
+impl Terms {
+    /// A verdict. A reward that is not a finite number is no verdict: that gives [`Terms::failed`]. A part that is not
+    /// finite is left out.
+    pub fn new<'a>(reward: f64, parts: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
+        if !reward.is_finite() {
+            return Self::failed();
+        }
+        let finite = parts.into_iter().filter(|(_, value)| value.is_finite());
+        Self {
+            reward,
+            parts: finite.map(|(name, value)| (name.to_owned(), value)).collect(),
+            failed: false,
+        }
+    }
+
+    /// No verdict: reward 0, counted by the caller.
+    pub fn failed() -> Self {
+        Self {
+            failed: true,
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_that_is_no_number_is_a_failed_judgement() {
+        for reward in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            let terms = Terms::new(reward, [("correct", 1.0)]);
+            assert_eq!(terms, Terms::failed());
+            assert!(terms.failed && terms.reward == 0.0 && terms.parts.is_empty());
+        }
+        let terms = Terms::new(0.5, [("correct", 1.0), ("odd", f64::NAN)]);
+        assert!(!terms.failed && terms.parts.len() == 1);
+    }
+
+    #[test]
+    fn a_config_names_its_kind() {
+        let config: TaskConfig = toml::from_str("kind = \"instructions\"\ntrain_size = 24").expect("valid");
+        assert!(matches!(&config, TaskConfig::Instructions(config) if config.train_size == 24));
+        let written = toml::to_string(&config).expect("a config can be written");
+        assert_eq!(toml::from_str::<TaskConfig>(&written).expect("and read again"), config);
+        for bad in [
+            "kind = \"essay\"",
+            "kind = \"instructions\"\ntrain_sise = 24",
+            "train_size = 24",
+        ] {
+            assert!(toml::from_str::<TaskConfig>(bad).is_err(), "{bad}");
+        }
+    }
 }

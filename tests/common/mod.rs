@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 
 /// A file or folder made by a script in `tests/golden`.
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden/fixtures")
+        .join(name)
 }
 
 /// The reference data: `$ESSA_TEST_DATA`, else `shared/data` beside the checkout. Without it a test is skipped, and says so.
@@ -27,7 +29,9 @@ pub fn data(name: &str) -> Option<PathBuf> {
 
 /// The real model that set-up fetched: `$ESSA_MODEL`.
 pub fn real_model() -> Option<PathBuf> {
-    let path = std::env::var_os("ESSA_MODEL").map(PathBuf::from).filter(|path| path.exists());
+    let path = std::env::var_os("ESSA_MODEL")
+        .map(PathBuf::from)
+        .filter(|path| path.exists());
     if path.is_none() {
         println!("skipped: the real model is not there; run `make setup`");
     }
@@ -76,7 +80,9 @@ pub fn json<T: for<'a> Deserialize<'a>>(path: &Path) -> T {
 /// The model of a fixture in an engine.
 pub fn engine(path: &Path, precision: Precision) -> (Weights, Engine) {
     let weights = Weights::open(path).expect("a model that opens");
-    let calibration: Vec<Vec<u32>> = (0..8).map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect()).collect();
+    let calibration: Vec<Vec<u32>> = (0..8)
+        .map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect())
+        .collect();
     let model = Transformer::load(&weights, precision, &calibration).expect("a model that loads");
     (weights, Engine::new(model, Limits::default()))
 }
@@ -96,12 +102,21 @@ pub fn assert_agrees(name: &str, engine: &mut Engine, bank: Option<AdapterBank>,
     for (index, (found, item)) in found.iter().zip(items).enumerate() {
         assert_eq!(found.len(), item.logprobs.len());
         for (found, expected) in found.iter().zip(&item.logprobs) {
-            assert!((found - expected).abs() <= 1e-4, "{name}, item {index}: log-probability {found}, expected {expected}");
+            assert!(
+                (found - expected).abs() <= 1e-4,
+                "{name}, item {index}: log-probability {found}, expected {expected}"
+            );
         }
     }
     let requests: Vec<Request> = items.iter().map(|item| item.greedy_request(candidate)).collect();
-    let written = engine.generate(&requests, bank, &mut || true).expect("texts").expect("not stopped");
+    let written = engine
+        .generate(&requests, bank, &mut || true)
+        .expect("texts")
+        .expect("not stopped");
     for (index, (written, item)) in written.iter().zip(items).enumerate() {
-        assert_eq!(written.token_ids, item.greedy_ids, "{name}, item {index}: greedy tokens");
+        assert_eq!(
+            written.token_ids, item.greedy_ids,
+            "{name}, item {index}: greedy tokens"
+        );
     }
 }

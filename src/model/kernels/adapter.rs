@@ -84,7 +84,8 @@ mod tests {
     #[test]
     fn a_mixed_batch_is_what_the_matrices_say() {
         let (rows, inputs, outputs, rank, line) = (5, 19, 23, 3, 8);
-        let random = |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
+        let random =
+            |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
         let tensor = |values: &[f32], shape: [usize; 2]| Tensor::from_slice(values).view(shape.map(|n| n as i64));
         let path = SidePath {
             rank,
@@ -102,12 +103,19 @@ mod tests {
             let scales = &bank[candidate * line..][..line];
             let diagonal = |start: usize| Tensor::from_slice(&scales[start..start + rank]).diag(0);
             let core = tensor(path.core.as_ref().expect("set above"), [rank, rank]);
-            let delta = tensor(&path.ut, [rank, outputs]).tr().matmul(&diagonal(5)).matmul(&core);
+            let delta = tensor(&path.ut, [rank, outputs])
+                .tr()
+                .matmul(&diagonal(5))
+                .matmul(&core);
             let delta = delta.matmul(&diagonal(1)).matmul(&tensor(&path.v, [rank, inputs]));
             let expected = delta.mv(&x.get(row as i64)) + 1.0;
             let difference = (y.get(row as i64).narrow(0, 2, outputs as i64) - expected).abs().max();
             assert!(difference.double_value(&[]) < 1e-4);
-            assert_eq!(y.double_value(&[row as i64, 0]), 1.0, "columns before the module's are left alone");
+            assert_eq!(
+                y.double_value(&[row as i64, 0]),
+                1.0,
+                "columns before the module's are left alone"
+            );
         }
     }
 }

@@ -69,7 +69,15 @@ fn attend_as<T: View + IntoF32>(qkv: &Tensor, cache: &KvLayer, rows: &[RowAddres
             let RowAddress { start, position } = rows[first + index];
             let context = start * kv_width..(start + position + 1) * kv_width;
             let query = &qkv[(first + index) * width..][..q_width];
-            attend_row(query, &keys[context.clone()], &values[context], kv_width, head_dim, &mut scratch, out);
+            attend_row(
+                query,
+                &keys[context.clone()],
+                &values[context],
+                kv_width,
+                head_dim,
+                &mut scratch,
+                out,
+            );
         }
     });
     out

@@ -183,7 +183,11 @@ mod tests {
     use tch::Kind;
 
     fn random(rows: i64, width: i64, seed: u64) -> Tensor {
-        let numbers: Vec<f32> = Seed::new(seed).normals((rows * width) as usize).iter().map(|&x| x as f32).collect();
+        let numbers: Vec<f32> = Seed::new(seed)
+            .normals((rows * width) as usize)
+            .iter()
+            .map(|&x| x as f32)
+            .collect();
         Tensor::from_slice(&numbers).view([rows, width])
     }
 
@@ -239,6 +243,10 @@ mod tests {
         assert_eq!(slice::<f32>(&rotated)[..12], slice::<f32>(&x)[..12]);
         let norm = |t: &Tensor| t.get(1).narrow(0, 0, 4).norm().double_value(&[]);
         assert!((norm(&rotated) - norm(&x)).abs() < 1e-5);
-        assert_eq!(slice::<f32>(&rotated)[20..], slice::<f32>(&x)[20..], "what follows the heads is left alone");
+        assert_eq!(
+            slice::<f32>(&rotated)[20..],
+            slice::<f32>(&x)[20..],
+            "what follows the heads is left alone"
+        );
     }
 }

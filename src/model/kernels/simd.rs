@@ -77,7 +77,9 @@ pub fn max(values: &[f32]) -> f32 {
             lanes[lane] = if x[lane] > lanes[lane] { x[lane] } else { lanes[lane] };
         }
     }
-    rest.iter().chain(&lanes).fold(f32::NEG_INFINITY, |best, &x| if x > best { x } else { best })
+    rest.iter()
+        .chain(&lanes)
+        .fold(f32::NEG_INFINITY, |best, &x| if x > best { x } else { best })
 }
 
 /// Σ f(xᵢ), writing each f(xᵢ) back, in the order of [`dot`].
@@ -128,7 +130,10 @@ mod tests {
         for step in -8700..=8860 {
             let x = step as f32 / 100.0;
             let (found, expected) = (f64::from(exp(x)), f64::from(x).exp());
-            assert!((found / expected - 1.0).abs() < 3e-7, "exp({x}) = {found}, expected {expected}");
+            assert!(
+                (found / expected - 1.0).abs() < 3e-7,
+                "exp({x}) = {found}, expected {expected}"
+            );
         }
         assert!(exp(-1e30) < 1.3e-38);
     }
@@ -152,7 +157,10 @@ mod tests {
         let normals = crate::seed::Seed::new(1).normals(2 * 1001);
         let (a, b): (Vec<f32>, Vec<f32>) = normals.chunks(2).map(|pair| (pair[0] as f32, pair[1] as f32)).unzip();
         for len in [0, 1, 15, 16, 17, 64, 577, 1001] {
-            assert_eq!(dispatched(&a[..len], &b[..len]).to_bits(), dot(&a[..len], &b[..len]).to_bits());
+            assert_eq!(
+                dispatched(&a[..len], &b[..len]).to_bits(),
+                dot(&a[..len], &b[..len]).to_bits()
+            );
         }
     }
 }

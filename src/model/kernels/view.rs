@@ -68,7 +68,10 @@ mod tests {
         let mut tensor = Tensor::from_slice(&[1.0_f32, 2.0, 3.0]);
         slice_mut::<f32>(&mut tensor)[1] = 5.0;
         assert_eq!(slice::<f32>(&tensor), [1.0, 5.0, 3.0]);
-        assert_eq!(Vec::<f32>::try_from(&tensor).expect("a vector of three"), [1.0, 5.0, 3.0]);
+        assert_eq!(
+            Vec::<f32>::try_from(&tensor).expect("a vector of three"),
+            [1.0, 5.0, 3.0]
+        );
     }
 
     #[test]

@@ -1,0 +1,87 @@
+//! `essa eval RUN`: the held-out score of a run's adapter and of its start, again, from the run's own files.
+
+use super::{open_alignment, run_config};
+use crate::error::{Error, Result};
+use crate::files::{read_text, write_atomically};
+use crate::objective::{Objective, Questions, Rollout};
+use crate::run::Mean;
+use crate::search::{Evaluation, mean, standard_deviation};
+use crate::seed::Seed;
+use crate::task::Split;
+use std::path::Path;
+
+/// Judges the start and the kept mean of `run` on `split`; `rollouts` is where to put the texts, if anywhere.
+pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option<&Path>) -> Result<()> {
+    let mut config = run_config(run)?;
+    if !overrides.is_empty() {
+        config = crate::config::RunConfig::load(&run.join("config.toml"), overrides)?;
+    }
+    let best = read_mean(run)?;
+    let mut objective = open_alignment(&config, &|_| ())?;
+    let n = objective.layout().dim();
+    if best.theta.len() != n {
+        let what = format!(
+            "mean.json holds {} numbers, and the config's space has {n}",
+            best.theta.len()
+        );
+        return Err(Error::file(run, what));
+    }
+    let seed = Seed::new(config.seed);
+    let questions = Questions {
+        split,
+        indices: (0..objective.examples(split)).collect(),
+        seed: seed.named(if split == Split::Test {
+            "test texts"
+        } else {
+            "validation texts"
+        }),
+    };
+    let mut texts: Vec<Rollout> = Vec::new();
+    let judged = objective.evaluate(&[vec![0.0; n], best.theta], &questions, &mut texts, &mut || true)?;
+    let judged = judged.expect("nobody says stop");
+    let (start, end) = (&judged[0], &judged[1]);
+    let differences: Vec<f64> = end.rewards.iter().zip(&start.rewards).map(|(a, b)| a - b).collect();
+    let se = standard_deviation(&differences) / (differences.len() as f64).sqrt();
+    println!(
+        "{} examples of the {} split",
+        differences.len(),
+        format!("{split:?}").to_lowercase()
+    );
+    println!("start                 {}", score(start));
+    println!("mean of generation {:<3}{}", best.generation, score(end));
+    println!(
+        "gain                  {:.4} ± {se:.4}  (95 %: {:.4} to {:.4})",
+        mean(&differences),
+        mean(&differences) - 1.96 * se,
+        mean(&differences) + 1.96 * se
+    );
+    if let Some(path) = rollouts {
+        let lines: String = texts
+            .iter()
+            .map(|text| serde_json::to_string(text).expect("JSON of text") + "\n")
+            .collect();
+        write_atomically(path, lines.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The mean that a run keeps.
+pub(super) fn read_mean(run: &Path) -> Result<Mean> {
+    let path = run.join("mean.json");
+    serde_json::from_str(&read_text(&path)?).map_err(|e| Error::file(&path, format!("not a mean: {e}")))
+}
+
+fn score(evaluation: &Evaluation) -> String {
+    let (score, se) = (evaluation.fitness.value(), evaluation.standard_error());
+    let terms: Vec<String> = evaluation
+        .terms
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"))
+        .collect();
+    format!(
+        "{score:.4} ± {se:.4}  (95 %: {:.4} to {:.4})  {}",
+        score - 1.96 * se,
+        score + 1.96 * se,
+        terms.join("  ")
+    )
+}

@@ -1,0 +1,138 @@
+//! One function a command: what `main` calls when it has read its arguments, and what a test can call as well.
+
+pub mod align;
+pub mod evaluate;
+pub mod export;
+pub mod generate;
+pub mod leaderboard;
+pub mod score;
+
+use crate::adapter::lora_svd::lora_svd;
+use crate::adapter::peft::PeftAdapter;
+use crate::adapter::spectral::spectral;
+use crate::adapter::{AdapterBank, Space};
+use crate::config::{RunConfig, SpaceSection, parse_modules};
+use crate::engine::text::Opened;
+use crate::engine::{Engine, Limits};
+use crate::error::{Error, Result};
+use crate::files::cache_folder;
+use crate::model::{Precision, Weights};
+use crate::objective::Alignment;
+use crate::seed::Seed;
+use crate::task::Task;
+use crate::threads;
+use std::path::{Path, PathBuf};
+
+/// The model of a command that works on prompts: `--model`, `--adapter`, `--precision`, …
+#[derive(Clone, Debug)]
+pub struct ModelArguments {
+    /// A `.gguf` file or a Hugging Face folder.
+    pub model: PathBuf,
+    /// A PEFT LoRA directory.
+    pub adapter: Option<PathBuf>,
+    /// Precision of the base model's products.
+    pub precision: Precision,
+    /// GiB of the key-value cache.
+    pub cache_gib: f64,
+    /// Threads; 0 takes what there is.
+    pub threads: usize,
+}
+
+impl ModelArguments {
+    /// Opens the model, and the adapter as a bank of one candidate.
+    fn open(&self) -> Result<(Opened, Option<AdapterBank>)> {
+        threads::set(self.threads);
+        let opened = Opened::open(&self.model, self.precision, limits(self.cache_gib))?;
+        let bank = match &self.adapter {
+            Some(directory) => {
+                let adapter = PeftAdapter::read(directory, opened.weights.config())?;
+                Some(bank_of_one(&Space::frozen(&adapter), &opened.engine))
+            }
+            None => None,
+        };
+        Ok((opened, bank))
+    }
+}
+
+fn bank_of_one(space: &Space, engine: &Engine) -> AdapterBank {
+    let mut bank = AdapterBank::new(space, engine.model());
+    bank.set(space, &[Vec::new()]);
+    bank
+}
+
+fn limits(cache_gib: f64) -> Limits {
+    Limits {
+        cache_bytes: (cache_gib * (1_u64 << 30) as f64) as usize,
+        ..Limits::default()
+    }
+}
+
+/// The task of a config.
+fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
+    config.task.load(Seed::new(config.seed).named("task"), Path::new("."))
+}
+
+/// The space of a config.
+fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)) -> Result<Space> {
+    match &config.space {
+        SpaceSection::Spectral { part, rank, modules } => {
+            let progress = |done: usize, of: usize| {
+                if done == 1 || done == of || done.is_multiple_of((of / 10).max(1)) {
+                    say(&format!("decomposed {done} of {of} matrices"));
+                }
+            };
+            spectral(
+                weights,
+                *part,
+                *rank,
+                &parse_modules(modules)?,
+                &cache_folder().join("bases"),
+                &progress,
+            )
+        }
+        SpaceSection::LoraSvd {
+            alpha,
+            offsets,
+            modules,
+        } => {
+            let directory = config
+                .model
+                .adapter
+                .as_ref()
+                .expect("checked when the config was loaded");
+            let adapter = PeftAdapter::read(directory, weights.config())?;
+            lora_svd(&adapter, *alpha, &parse_modules(modules)?, *offsets)
+        }
+    }
+}
+
+/// Model, space and task of a config as one objective.
+fn open_alignment(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Alignment> {
+    threads::set(config.model.threads);
+    // What is quick to check comes first: a wrong path in the task should not wait for the model.
+    let task = open_task(config)?;
+    let opened = Opened::open(
+        &config.model.path,
+        config.model.precision,
+        limits(config.model.cache_gib),
+    )?;
+    let space = open_space(config, &opened.weights, say)?;
+    let base_name = config.model.path.to_string_lossy().into_owned();
+    Alignment::new(
+        opened,
+        space,
+        task,
+        config.sampling(),
+        config.generation.max_new_tokens,
+        base_name,
+    )
+}
+
+/// The resolved config of a run directory.
+fn run_config(run: &Path) -> Result<RunConfig> {
+    let path = run.join("config.toml");
+    if !path.exists() {
+        return Err(Error::file(run, "is not a run directory: it holds no config.toml"));
+    }
+    RunConfig::load(&path, &[])
+}

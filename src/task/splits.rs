@@ -1,0 +1,85 @@
+//! Keeps the splits of a task apart. A prompt belongs to one split only: test keeps all of its prompts, validation
+//! loses those that test has, and train loses those that either has, so what judges a run is never what the run saw.
+//! Prompts are the same when their words are: letter case and white space do not make another prompt. Within one split
+//! nothing is removed, because a data set's own repetitions are part of its published scores.
+
+use super::{Example, Split};
+use std::collections::HashSet;
+
+/// The examples of a task, one list a split, with no prompt in two of them.
+#[derive(Debug)]
+pub(super) struct Splits {
+    train: Vec<Example>,
+    validation: Vec<Example>,
+    test: Vec<Example>,
+    /// Examples that train lost because validation or test has their prompt.
+    pub(super) removed_from_train: usize,
+    /// Examples that validation lost because test has their prompt.
+    pub(super) removed_from_validation: usize,
+}
+
+impl Splits {
+    /// Takes what belongs to a split of more protection out of those of less.
+    pub(super) fn new(mut train: Vec<Example>, mut validation: Vec<Example>, test: Vec<Example>) -> Self {
+        let removed_from_validation = remove(&mut validation, &test);
+        let removed_from_train = remove(&mut train, &test) + remove(&mut train, &validation);
+        Self {
+            train,
+            validation,
+            test,
+            removed_from_train,
+            removed_from_validation,
+        }
+    }
+
+    pub(super) fn get(&self, split: Split) -> &[Example] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+/// Takes the examples whose prompt `protected` has out of `examples`; how many they were.
+pub(super) fn remove(examples: &mut Vec<Example>, protected: &[Example]) -> usize {
+    let prompts: HashSet<String> = protected.iter().map(prompt).collect();
+    let before = examples.len();
+    examples.retain(|example| !prompts.contains(&prompt(example)));
+    before - examples.len()
+}
+
+/// What makes two prompts the same.
+fn prompt(example: &Example) -> String {
+    let turns = example
+        .messages
+        .iter()
+        .flat_map(|message| [message.role.as_str(), message.content.as_str()]);
+    let words: Vec<&str> = turns.flat_map(str::split_whitespace).collect();
+    words.join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Message;
+
+    fn examples(prompts: &[&str]) -> Vec<Example> {
+        let example = |prompt: &&str| Example {
+            id: prompt.to_string(),
+            messages: vec![Message::user(*prompt)],
+            reference: serde_json::Value::Null,
+        };
+        prompts.iter().map(example).collect()
+    }
+
+    #[test]
+    fn test_keeps_all_and_train_gives_way() {
+        let train = examples(&["a", "b", "c", " C\n", "d", "d"]);
+        let splits = Splits::new(train, examples(&["b", "C"]), examples(&["c", "a", "a"]));
+        assert_eq!(splits.get(Split::Test), examples(&["c", "a", "a"]));
+        assert_eq!(splits.get(Split::Validation), examples(&["b"]));
+        assert_eq!(splits.get(Split::Train), examples(&["d", "d"]));
+        assert_eq!((splits.removed_from_validation, splits.removed_from_train), (1, 4));
+    }
+}
