@@ -165,3 +165,45 @@ fn by_chunks(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kernels::slice;
+    use crate::seed::Seed;
+    use tch::Device;
+
+    /// libtorch's product of int8 matrices must be exact where it is largest: on processors without VNNI instructions some
+    /// libraries let 16-bit sums saturate.
+    #[test]
+    fn the_integer_product_is_exact_at_its_extremes() {
+        for rows in [1, 2, 17, 128] {
+            let (inputs, outputs) = (576, 40);
+            let a = Tensor::full([rows, inputs], 127, (Kind::Int8, Device::Cpu));
+            let b = Tensor::full([outputs, inputs], -127, (Kind::Int8, Device::Cpu));
+            let product = a.f_internal_int_mm(&b.tr()).expect("a product");
+            assert!(slice::<i32>(&product).iter().all(|&x| x == -127 * 127 * inputs as i32), "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn every_precision_is_the_product_up_to_its_rounding() {
+        let (rows, inputs, outputs) = (5, 70, 33);
+        let normals = Seed::new(1).normals(rows * inputs + outputs * inputs + outputs);
+        let numbers: Vec<f32> = normals.iter().map(|&z| z as f32).collect();
+        let (x, rest) = numbers.split_at(rows * inputs);
+        let (w, bias) = rest.split_at(outputs * inputs);
+        let tensor = |values: &[f32], rows: usize| Tensor::from_slice(values).view([rows as i64, -1]);
+        let expected = tensor(x, rows).matmul(&tensor(w, outputs).tr()) + Tensor::from_slice(bias);
+        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.2), (Precision::Int8, 0.4)] {
+            let fill = |rows: Range<usize>, out: &mut [f32]| {
+                out.copy_from_slice(&w[rows.start * inputs..rows.end * inputs]);
+                Ok(())
+            };
+            let linear = Linear::new(precision, [outputs, inputs], Some(bias.to_vec()), fill).expect("a matrix");
+            let found = linear.forward(&tensor(x, rows)).expect("a product");
+            let difference = (found - &expected).abs().max().double_value(&[]);
+            assert!(difference < tolerance, "{precision:?}: {difference}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The promises of the design, each a test that bears its number: base weights are never written (1), a mixed batch is
+//! its parts (2), int8 does not depend on the batch (3), no noise is shared (5), failure is data (6).
+
+mod common;
+
+use common::{Item, bank, engine, fixture, greedy, json};
+use essa::adapter::Space;
+use essa::adapter::lora_svd::{Offsets, lora_svd};
+use essa::adapter::peft::PeftAdapter;
+use essa::engine::{Engine, Limits, Request, Sampling, ScoreRequest};
+use essa::model::{Module, Precision, Transformer, Weights};
+use essa::seed::Seed;
+use essa::strategy::StrategyConfig;
+use std::collections::HashSet;
+
+const CASE: &str = "qwen2-tied-gqa3";
+const CANDIDATES: usize = 5;
+
+/// A model, the paper's space on it, and a few distinct candidates.
+fn population(precision: Precision) -> (Engine, Space, Vec<Vec<f64>>) {
+    let (weights, engine) = engine(&fixture(CASE), precision);
+    let adapter = PeftAdapter::read(&fixture(CASE).join("adapter"), weights.config()).expect("an adapter");
+    let modules = [Module::Q, Module::K, Module::V, Module::O];
+    let space = lora_svd(&adapter, 1.0, &modules, Offsets::Relative).expect("a space");
+    let n = space.layout().dim();
+    let thetas = (0..CANDIDATES).map(|member| Seed::new(11).fold(member as u64).normals(n)).collect();
+    (engine, space, thetas)
+}
+
+fn requests(sampling: Sampling) -> Vec<Request> {
+    let items: Vec<Item> = json(&fixture(CASE).join("reference.json"));
+    let one = |candidate: usize, index: usize, item: &Item| Request {
+        sampling,
+        // The same uniform numbers for every candidate.
+        seed: Seed::new(3).fold(index as u64),
+        stop: vec![5, 17],
+        ..greedy(item.prompt_ids.clone(), 12 + index, candidate)
+    };
+    let all = (0..CANDIDATES).flat_map(|candidate| items.iter().enumerate().map(move |(i, item)| (candidate, i, item)));
+    all.map(|(candidate, index, item)| one(candidate, index, item)).collect()
+}
+
+#[test]
+fn promise_1_base_weights_are_never_written() {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+        let (mut engine, space, thetas) = population(precision);
+        let before = engine.model().digest();
+        let bank = bank(&space, &engine, &thetas);
+        engine.generate(&requests(Sampling::default()), Some(&bank), &mut || true).expect("texts");
+        assert_eq!(engine.model().digest(), before, "{precision:?}");
+    }
+}
+
+#[test]
+fn promise_2_a_mixed_batch_is_what_its_candidates_write_alone() {
+    let sampled = Sampling { temperature: 0.8, top_p: 0.95, top_k: 40 };
+    for precision in [Precision::F32, Precision::Int8] {
+        for sampling in [Sampling::default(), sampled] {
+            let (mut engine, space, thetas) = population(precision);
+            let mixed = bank(&space, &engine, &thetas);
+            let requests = requests(sampling);
+            let together = engine.generate(&requests, Some(&mixed), &mut || true).expect("texts").expect("not stopped");
+            for (request, expected) in requests.iter().zip(&together) {
+                let alone = bank(&space, &engine, &thetas[request.candidate..=request.candidate]);
+                let request = Request { candidate: 0, ..request.clone() };
+                let written = engine.generate(&[request], Some(&alone), &mut || true).expect("texts").expect("not stopped");
+                assert_eq!(written[0], *expected, "{precision:?} {sampling:?}");
+            }
+            let texts: HashSet<_> = together.iter().map(|completion| &completion.token_ids).collect();
+            assert!(texts.len() > together.len() / 2, "the candidates differ, so the test could fail");
+        }
+    }
+}
+
+/// The same texts in other orders, in batches cut by a small cache and few rows a step: the same bits.
+#[test]
+fn promise_3_int8_does_not_depend_on_the_batch() {
+    let (mut whole, space, thetas) = population(Precision::Int8);
+    let items: Vec<Item> = json(&fixture(CASE).join("reference.json"));
+    let requests: Vec<ScoreRequest> =
+        (0..CANDIDATES).flat_map(|candidate| items.iter().map(move |item| item.score_request(candidate))).collect();
+    let all = bank(&space, &whole, &thetas);
+    let expected = whole.score(&requests, Some(&all)).expect("scores");
+    for shuffle in 0..6 {
+        let mut order: Vec<usize> = (0..requests.len()).collect();
+        Seed::new(shuffle).shuffle(&mut order);
+        let weights = Weights::open(&fixture(CASE)).expect("a model");
+        let calibration: Vec<Vec<u32>> =
+            (0..8).map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect()).collect();
+        let model = Transformer::load(&weights, Precision::Int8, &calibration).expect("a model");
+        let limits = Limits {
+            cache_bytes: model.cache_bytes_per_token() * (80 + 60 * shuffle as usize),
+            rows: 3 + 17 * shuffle as usize,
+        };
+        let mut engine = Engine::new(model, limits);
+        let part = bank(&space, &engine, &thetas);
+        let shuffled: Vec<ScoreRequest> = order.iter().map(|&index| requests[index].clone()).collect();
+        let found = engine.score(&shuffled, Some(&part)).expect("scores");
+        for (found, &index) in found.iter().zip(&order) {
+            let bits = |scores: &[f32]| scores.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(found), bits(&expected[index]), "shuffle {shuffle}, text {index}");
+        }
+    }
+}
+
+/// And on one thread or two.
+#[test]
+fn promise_3_int8_does_not_depend_on_threads() {
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a pool");
+    let three = rayon::ThreadPoolBuilder::new().num_threads(3).build().expect("a pool");
+    let score = || {
+        let (mut engine, space, thetas) = population(Precision::Int8);
+        let items: Vec<Item> = json(&fixture(CASE).join("reference.json"));
+        let all = bank(&space, &engine, &thetas);
+        let requests: Vec<ScoreRequest> = items.iter().map(|item| item.score_request(2)).collect();
+        let scores = engine.score(&requests, Some(&all)).expect("scores");
+        (engine.model().digest(), scores.concat().iter().map(|x| x.to_bits()).collect::<Vec<u32>>())
+    };
+    assert_eq!(one.install(score), three.install(score));
+}
+
+/// No number of any candidate's noise appears twice: not between seeds, generations, members or slots of a vector.
+#[test]
+fn promise_5_no_noise_is_shared() {
+    let mut seen = HashSet::new();
+    for seed in 1..=4 {
+        let n = 40;
+        let config = StrategyConfig::default();
+        let mut strategy = config.build(n, &vec![0.0; n], Seed::new(seed).named("strategy")).expect("a strategy");
+        for _ in 0..4 {
+            for member in 0..strategy.population() {
+                for z in strategy.ask(member) {
+                    assert!(seen.insert(z.to_bits()), "seed {seed}, generation {}", strategy.generation());
+                }
+            }
+            let fitness: Vec<_> = (0..strategy.population()).map(|m| essa::search::Fitness::new(m as f64)).collect();
+            strategy.tell(&fitness);
+        }
+    }
+}
