@@ -23,7 +23,9 @@ fn population(precision: Precision) -> (Engine, Space, Vec<Vec<f64>>) {
     let modules = [Module::Q, Module::K, Module::V, Module::O];
     let space = lora_svd(&adapter, 1.0, &modules, Offsets::Relative).expect("a space");
     let n = space.layout().dim();
-    let thetas = (0..CANDIDATES).map(|member| Seed::new(11).fold(member as u64).normals(n)).collect();
+    let thetas = (0..CANDIDATES)
+        .map(|member| Seed::new(11).fold(member as u64).normals(n))
+        .collect();
     (engine, space, thetas)
 }
 
@@ -37,7 +39,8 @@ fn requests(sampling: Sampling) -> Vec<Request> {
         ..greedy(item.prompt_ids.clone(), 12 + index, candidate)
     };
     let all = (0..CANDIDATES).flat_map(|candidate| items.iter().enumerate().map(move |(i, item)| (candidate, i, item)));
-    all.map(|(candidate, index, item)| one(candidate, index, item)).collect()
+    all.map(|(candidate, index, item)| one(candidate, index, item))
+        .collect()
 }
 
 #[test]
@@ -46,28 +49,46 @@ fn promise_1_base_weights_are_never_written() {
         let (mut engine, space, thetas) = population(precision);
         let before = engine.model().digest();
         let bank = bank(&space, &engine, &thetas);
-        engine.generate(&requests(Sampling::default()), Some(&bank), &mut || true).expect("texts");
+        engine
+            .generate(&requests(Sampling::default()), Some(&bank), &mut || true)
+            .expect("texts");
         assert_eq!(engine.model().digest(), before, "{precision:?}");
     }
 }
 
 #[test]
 fn promise_2_a_mixed_batch_is_what_its_candidates_write_alone() {
-    let sampled = Sampling { temperature: 0.8, top_p: 0.95, top_k: 40 };
+    let sampled = Sampling {
+        temperature: 0.8,
+        top_p: 0.95,
+        top_k: 40,
+    };
     for precision in [Precision::F32, Precision::Int8] {
         for sampling in [Sampling::default(), sampled] {
             let (mut engine, space, thetas) = population(precision);
             let mixed = bank(&space, &engine, &thetas);
             let requests = requests(sampling);
-            let together = engine.generate(&requests, Some(&mixed), &mut || true).expect("texts").expect("not stopped");
+            let together = engine
+                .generate(&requests, Some(&mixed), &mut || true)
+                .expect("texts")
+                .expect("not stopped");
             for (request, expected) in requests.iter().zip(&together) {
                 let alone = bank(&space, &engine, &thetas[request.candidate..=request.candidate]);
-                let request = Request { candidate: 0, ..request.clone() };
-                let written = engine.generate(&[request], Some(&alone), &mut || true).expect("texts").expect("not stopped");
+                let request = Request {
+                    candidate: 0,
+                    ..request.clone()
+                };
+                let written = engine
+                    .generate(&[request], Some(&alone), &mut || true)
+                    .expect("texts")
+                    .expect("not stopped");
                 assert_eq!(written[0], *expected, "{precision:?} {sampling:?}");
             }
             let texts: HashSet<_> = together.iter().map(|completion| &completion.token_ids).collect();
-            assert!(texts.len() > together.len() / 2, "the candidates differ, so the test could fail");
+            assert!(
+                texts.len() > together.len() / 2,
+                "the candidates differ, so the test could fail"
+            );
         }
     }
 }
@@ -77,16 +98,18 @@ fn promise_2_a_mixed_batch_is_what_its_candidates_write_alone() {
 fn promise_3_int8_does_not_depend_on_the_batch() {
     let (mut whole, space, thetas) = population(Precision::Int8);
     let items: Vec<Item> = json(&fixture(CASE).join("reference.json"));
-    let requests: Vec<ScoreRequest> =
-        (0..CANDIDATES).flat_map(|candidate| items.iter().map(move |item| item.score_request(candidate))).collect();
+    let requests: Vec<ScoreRequest> = (0..CANDIDATES)
+        .flat_map(|candidate| items.iter().map(move |item| item.score_request(candidate)))
+        .collect();
     let all = bank(&space, &whole, &thetas);
     let expected = whole.score(&requests, Some(&all)).expect("scores");
     for shuffle in 0..6 {
         let mut order: Vec<usize> = (0..requests.len()).collect();
         Seed::new(shuffle).shuffle(&mut order);
         let weights = Weights::open(&fixture(CASE)).expect("a model");
-        let calibration: Vec<Vec<u32>> =
-            (0..8).map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect()).collect();
+        let calibration: Vec<Vec<u32>> = (0..8)
+            .map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect())
+            .collect();
         let model = Transformer::load(&weights, Precision::Int8, &calibration).expect("a model");
         let limits = Limits {
             cache_bytes: model.cache_bytes_per_token() * (80 + 60 * shuffle as usize),
@@ -114,7 +137,10 @@ fn promise_3_int8_does_not_depend_on_threads() {
         let all = bank(&space, &engine, &thetas);
         let requests: Vec<ScoreRequest> = items.iter().map(|item| item.score_request(2)).collect();
         let scores = engine.score(&requests, Some(&all)).expect("scores");
-        (engine.model().digest(), scores.concat().iter().map(|x| x.to_bits()).collect::<Vec<u32>>())
+        (
+            engine.model().digest(),
+            scores.concat().iter().map(|x| x.to_bits()).collect::<Vec<u32>>(),
+        )
     };
     assert_eq!(one.install(score), three.install(score));
 }
@@ -126,14 +152,22 @@ fn promise_5_no_noise_is_shared() {
     for seed in 1..=4 {
         let n = 40;
         let config = StrategyConfig::default();
-        let mut strategy = config.build(n, &vec![0.0; n], Seed::new(seed).named("strategy")).expect("a strategy");
+        let mut strategy = config
+            .build(n, &vec![0.0; n], Seed::new(seed).named("strategy"))
+            .expect("a strategy");
         for _ in 0..4 {
             for member in 0..strategy.population() {
                 for z in strategy.ask(member) {
-                    assert!(seen.insert(z.to_bits()), "seed {seed}, generation {}", strategy.generation());
+                    assert!(
+                        seen.insert(z.to_bits()),
+                        "seed {seed}, generation {}",
+                        strategy.generation()
+                    );
                 }
             }
-            let fitness: Vec<_> = (0..strategy.population()).map(|m| essa::search::Fitness::new(m as f64)).collect();
+            let fitness: Vec<_> = (0..strategy.population())
+                .map(|m| essa::search::Fitness::new(m as f64))
+                .collect();
             strategy.tell(&fitness);
         }
     }

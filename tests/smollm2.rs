@@ -52,22 +52,27 @@ struct Compared {
 /// Questions and texts that are not ours, where the reference data is at hand.
 fn natural(opened: &Opened) -> (Vec<Vec<u32>>, Vec<ScoreRequest>) {
     let text = opened.text().expect("a tokenizer");
-    let (Some(prompts), Some(rows)) =
-        (data("gsm8k/test.jsonl"), data("sft/llamafactory_alpaca_en_demo.json"))
-    else {
+    let (Some(prompts), Some(rows)) = (data("gsm8k/test.jsonl"), data("sft/llamafactory_alpaca_en_demo.json")) else {
         return Default::default();
     };
     let questions = std::fs::read_to_string(prompts).expect("the questions");
     let questions = questions.lines().take(240).map(|line| {
         let row: serde_json::Value = serde_json::from_str(line).expect("a row");
-        text.chat_ids(&[Message::user(row["question"].as_str().expect("a question"))]).expect("a prompt")
+        text.chat_ids(&[Message::user(row["question"].as_str().expect("a question"))])
+            .expect("a prompt")
     });
     let rows: Vec<serde_json::Value> = json(&rows);
-    let texts = rows.iter().filter(|row| row["input"] == "").take(60).map(|row| ScoreRequest {
-        prompt_ids: text.chat_ids(&[Message::user(row["instruction"].as_str().expect("text"))]).expect("a prompt"),
-        completion_ids: text.continuation_ids(row["output"].as_str().expect("text")),
-        candidate: 0,
-    });
+    let texts = rows
+        .iter()
+        .filter(|row| row["input"] == "")
+        .take(60)
+        .map(|row| ScoreRequest {
+            prompt_ids: text
+                .chat_ids(&[Message::user(row["instruction"].as_str().expect("text"))])
+                .expect("a prompt"),
+            completion_ids: text.continuation_ids(row["output"].as_str().expect("text")),
+            candidate: 0,
+        });
     (questions.collect(), texts.collect())
 }
 
@@ -83,8 +88,19 @@ fn compared() -> Option<&'static Compared> {
             let scores = opened.engine.score(&requests, None).expect("scores");
             let natural = opened.engine.score(&texts, None).expect("scores");
             let firsts: Vec<_> = questions.into_iter().map(|ids| greedy(ids, 1, 0)).collect();
-            let firsts = opened.engine.generate(&firsts, None, &mut || true).expect("texts").expect("not stopped");
-            (scores, natural, firsts.iter().map(|completion| completion.token_ids[0]).collect::<Vec<u32>>())
+            let firsts = opened
+                .engine
+                .generate(&firsts, None, &mut || true)
+                .expect("texts")
+                .expect("not stopped");
+            (
+                scores,
+                natural,
+                firsts
+                    .iter()
+                    .map(|completion| completion.token_ids[0])
+                    .collect::<Vec<u32>>(),
+            )
         });
         let [(f32, natural_f32, first_f32), (int8, natural_int8, first_int8)] = &mut results;
         Some(Compared {
@@ -109,12 +125,20 @@ fn f32_log_probabilities_are_transformers() {
     let Some(compared) = compared() else { return };
     let reference: Reference = json(&fixture("smollm2/reference.json"));
     let expected = reference.items.iter().flat_map(|chat| &chat.item.logprobs);
-    let differences: Vec<f64> =
-        compared.f32.iter().flatten().zip(expected).map(|(a, b)| f64::from((a - b).abs())).collect();
+    let differences: Vec<f64> = compared
+        .f32
+        .iter()
+        .flatten()
+        .zip(expected)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .collect();
     assert!(differences.len() >= 2000, "{} tokens", differences.len());
     let mean = differences.iter().sum::<f64>() / differences.len() as f64;
     let largest = differences.iter().copied().fold(0.0, f64::max);
-    println!("{} tokens: mean |Δ| {mean:.2e}, largest {largest:.2e}", differences.len());
+    println!(
+        "{} tokens: mean |Δ| {mean:.2e}, largest {largest:.2e}",
+        differences.len()
+    );
     assert!(mean <= 1e-3, "mean |Δ log-probability| is {mean}");
 }
 
@@ -126,7 +150,12 @@ fn chats_are_spelled_and_continued_as_transformers_does() {
     let text = opened.text().expect("a tokenizer");
     for chat in &reference.items {
         assert_eq!(text.chat_text(&chat.messages).expect("a text"), chat.text);
-        assert_eq!(text.chat_ids(&chat.messages).expect("a prompt"), chat.item.prompt_ids, "{:?}", chat.text);
+        assert_eq!(
+            text.chat_ids(&chat.messages).expect("a prompt"),
+            chat.item.prompt_ids,
+            "{:?}",
+            chat.text
+        );
         assert_eq!(text.decode(&chat.item.completion_ids), chat.completion_text);
     }
     for tokens in &reference.tokenizer {
@@ -136,7 +165,11 @@ fn chats_are_spelled_and_continued_as_transformers_does() {
     let clear: Vec<&Chat> = reference.items.iter().filter(|chat| chat.greedy_lead > 0.01).collect();
     assert!(clear.len() > reference.items.len() / 2);
     let requests: Vec<_> = clear.iter().map(|chat| chat.item.greedy_request(0)).collect();
-    let written = opened.engine.generate(&requests, None, &mut || true).expect("texts").expect("not stopped");
+    let written = opened
+        .engine
+        .generate(&requests, None, &mut || true)
+        .expect("texts")
+        .expect("not stopped");
     for (written, chat) in written.iter().zip(clear) {
         assert_eq!(written.token_ids, chat.item.greedy_ids, "{:?}", chat.text);
     }
@@ -165,7 +198,13 @@ fn int8_perplexity_is_f32s() {
             continue;
         }
         let ratio = (mean_log_probability(f32) - mean_log_probability(int8)).exp();
-        println!("{name}: int8 perplexity is {ratio:.4} of f32's, {} tokens", f32.iter().flatten().count());
-        assert!((ratio - 1.0).abs() < 0.02, "{name}: int8 perplexity is {ratio} of f32's");
+        println!(
+            "{name}: int8 perplexity is {ratio:.4} of f32's, {} tokens",
+            f32.iter().flatten().count()
+        );
+        assert!(
+            (ratio - 1.0).abs() < 0.02,
+            "{name}: int8 perplexity is {ratio} of f32's"
+        );
     }
 }

@@ -67,9 +67,12 @@ fn limits(cache_gib: f64) -> Limits {
     }
 }
 
-/// The task of a config.
-fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
-    config.task.load(Seed::new(config.seed).named("task"), Path::new("."))
+/// The task of a config. Its examples hang on the task alone and not on the run's seed, so that runs of different seeds
+/// are scored on the same test split.
+fn open_task(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Box<dyn Task>> {
+    let task = config.task.load(Seed::new(0).named("task"), Path::new("."))?;
+    task.notes().iter().for_each(|note| say(note));
+    Ok(task)
 }
 
 /// The space of a config.
@@ -110,7 +113,7 @@ fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)
 fn open_alignment(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Alignment> {
     threads::set(config.model.threads);
     // What is quick to check comes first: a wrong path in the task should not wait for the model.
-    let task = open_task(config)?;
+    let task = open_task(config, say)?;
     let opened = Opened::open(
         &config.model.path,
         config.model.precision,

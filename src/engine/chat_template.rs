@@ -94,44 +94,64 @@ impl ChatTemplate {
             .iter()
             .map(|(name, token)| (*name, Value::from(token.as_str())));
         let context = Value::from_pairs(context.into_iter().chain(tokens));
-        let template = self
-            .environment
-            .get_template(NAME)
-            .expect("the template was compiled under this name");
-        template.render(context).map_err(|error| self.error(&error))
+        self.apart(|| {
+            let template = self.environment.get_template(NAME);
+            template
+                .expect("the template was compiled under this name")
+                .render(context)
+        })
     }
 
     fn compile(source: &str, special_tokens: Vec<(&'static str, String)>, path: Option<PathBuf>) -> Result<Self> {
         let mut template = Self {
-            environment: environment(),
+            environment: Environment::empty(),
             special_tokens,
             path,
         };
-        let source = without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"));
-        match template.environment.add_template_owned(NAME, source) {
-            Ok(()) => Ok(template),
-            Err(error) => Err(template.error(&error)),
+        if source.len() > MAX_SOURCE {
+            let what = format!("has {} bytes, and {MAX_SOURCE} are the limit", source.len());
+            return Err(template.error(&what));
         }
+        let source = without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"));
+        template.environment = template.apart(|| {
+            let mut environment = environment();
+            environment.add_template_owned(NAME, source)?;
+            Ok(environment)
+        })?;
+        Ok(template)
     }
 
-    /// One sentence that says in which line what went wrong.
-    fn error(&self, error: &minijinja::Error) -> Error {
-        let line = error.line().map_or(String::new(), |line| format!(" (line {line})"));
-        let refusal = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>());
-        let what = match (refusal, error.kind()) {
-            (Some(refusal), _) => format!("the chat template refuses this conversation{line}: {refusal}"),
-            (None, ErrorKind::OutOfFuel) => {
-                format!("the chat template did not come to an end{line} within {FUEL} instructions")
-            }
-            (None, kind) => match error.detail() {
-                Some(detail) => format!("the chat template cannot be used{line}: {kind}: {detail}"),
-                None => format!("the chat template cannot be used{line}: {kind}"),
-            },
-        };
+    /// Does `work` on a thread of its own with the stack that it may need. Errors become ours there too: they can hold
+    /// values of the template, whose nesting they would bring along.
+    fn apart<T: Send>(&self, work: impl FnOnce() -> std::result::Result<T, minijinja::Error> + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let work = || work().map_err(|error| self.error(&describe(&error)));
+            let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
+            let thread = thread.map_err(|error| self.error(&format!("cannot have a thread to run on: {error}")))?;
+            let done = thread.join();
+            done.unwrap_or_else(|_| Err(self.error("made the template engine panic")))
+        })
+    }
+
+    /// A sentence whose subject is the template.
+    fn error(&self, what: &str) -> Error {
+        let what = format!("the chat template {what}");
         match &self.path {
             Some(path) => Error::file(path, what),
             None => Error::mismatch(what),
         }
+    }
+}
+
+/// What went wrong, and in which line.
+fn describe(error: &minijinja::Error) -> String {
+    let line = error.line().map_or(String::new(), |line| format!(" (line {line})"));
+    let refusal = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>());
+    match (refusal, error.kind(), error.detail()) {
+        (Some(refusal), ..) => format!("refuses this conversation{line}: {refusal}"),
+        (None, ErrorKind::OutOfFuel, _) => format!("did not come to an end{line} within {FUEL} instructions"),
+        (None, kind, Some(detail)) => format!("cannot be used{line}: {kind}: {detail}"),
+        (None, kind, None) => format!("cannot be used{line}: {kind}"),
     }
 }
 
@@ -150,7 +170,18 @@ const SPECIAL_TOKENS: [&str; 7] = [
 
 /// How much one rendering may do: an instruction costs one, and 64 bytes made cost one. A thousand messages take some
 /// hundred thousand.
-const FUEL: u64 = 5_000_000;
+const FUEL: u64 = 1_000_000;
+
+/// The longest template that is compiled; the longest in use have some twenty thousand bytes.
+const MAX_SOURCE: usize = 128 << 10;
+
+/// What a template within these two limits can need when it is made to nest as deeply as it can: minijinja walks over
+/// chains of operators, and over lists of lists when it drops them, by recursion. The system commits only what is used.
+const STACK: usize = 256 << 20;
+
+fn template_error(what: String) -> minijinja::Error {
+    minijinja::Error::new(ErrorKind::InvalidOperation, what)
+}
 
 /// `tokenizer_config.json` has one template or a list of named ones.
 fn default_template(config: &serde_json::Value) -> std::result::Result<Option<&str>, String> {
@@ -180,6 +211,7 @@ fn environment() -> Environment<'static> {
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_fuel(Some(FUEL));
+    environment.set_debug(false);
     environment.set_formatter(|out, state, value| {
         // Python's spelling of the constants.
         let python = match value.kind() {
@@ -210,7 +242,7 @@ struct Refusal(String);
 
 fn raise_exception(message: &Value) -> std::result::Result<Value, minijinja::Error> {
     let refusal = Refusal(message.to_string());
-    Err(minijinja::Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(refusal))
+    Err(template_error("raise_exception".into()).with_source(refusal))
 }
 
 fn strftime_now(format: &str) -> std::result::Result<String, minijinja::Error> {
@@ -219,7 +251,7 @@ fn strftime_now(format: &str) -> std::result::Result<String, minijinja::Error> {
         Ok(()) => Ok(text),
         Err(_) => {
             let what = format!("strftime_now does not know the format `{format}`");
-            Err(minijinja::Error::new(ErrorKind::InvalidOperation, what))
+            Err(template_error(what))
         }
     }
 }
@@ -504,14 +536,26 @@ mod tests {
         says("{{ strftime_now('%!') }}", &["%!"]);
         says("{{ strftime_now() }}", &["missing argument"]);
         says("{% include 'other' %}", &["other"]);
+        says(&" ".repeat(MAX_SOURCE + 1), &["131073 bytes"]);
         says(
             "\n{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}",
-            &["line 2", "5000000"],
+            &["line 2", "1000000"],
         );
         says("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", &["recursion"]);
         let deep =
             "{% set n = namespace(x=[]) %}{% for i in range(200) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x | tojson }}";
         says(deep, &["nested"]);
+    }
+
+    /// Lists of lists as deep as the budget allows, and the longest chain of operators: minijinja goes through both by
+    /// recursion, and would take the process down with it on a stack of usual size.
+    #[test]
+    fn nesting_does_not_overflow_the_stack() {
+        let deep = "{% set n = namespace(x=[]) %}{% for j in range(99) %}{% for i in range(99999) %}{% set n.x = [n.x] %}\
+                    {% endfor %}{% endfor %}";
+        assert!(render(deep).unwrap_err().to_string().contains("did not come to an end"));
+        let chain = format!("{{{{ a{} }}}}", ".b".repeat(MAX_SOURCE / 2 - 8));
+        assert!(render(&chain).unwrap_err().to_string().contains("undefined"));
     }
 
     #[test]

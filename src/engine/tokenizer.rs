@@ -17,7 +17,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::pre_tokenizers::digits::Digits;
 use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, ModelWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
 
 /// A model's tokenizer.
 #[derive(Debug)]
@@ -38,16 +38,23 @@ impl Tokenizer {
     pub fn from_file(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let wrong = |what: String| Error::file(path, format!("{what}; a tokenizer.json of Hugging Face was expected"));
-        // The crate trusts the file in places: a continuing-subword prefix that a merge does not have is a panic there.
-        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(&bytes));
-        let mut inner = match parsed {
-            Ok(parsed) => parsed.map_err(|error| wrong(error.to_string()))?,
+        serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| wrong(error.to_string()))?;
+        // The crate trusts JSON to be what it expects and panics in places, at merges that contradict the vocabulary
+        // for one.
+        let opened = std::panic::catch_unwind(|| {
+            let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)?;
+            // A file may carry the cutting and padding of its last training batch; prompts here are whole.
+            inner.with_padding(None).with_truncation(None)?;
+            // What the post-processor puts before a text shows on the empty one. That is all it is asked for.
+            let begins_with = inner.encode_fast("", true)?.get_ids().first().copied();
+            inner.with_post_processor(None::<PostProcessorWrapper>);
+            Ok::<_, tokenizers::Error>((inner, begins_with))
+        });
+        let (inner, begins_with) = match opened {
+            Ok(opened) => opened.map_err(|error| wrong(error.to_string()))?,
             Err(_) => return Err(wrong("its vocabulary and merges contradict each other".into())),
         };
         check_total(inner.get_model()).map_err(wrong)?;
-        // A file may carry the cutting and padding of its last training batch; prompts here are whole.
-        inner.with_padding(None);
-        inner.with_truncation(None).expect("no truncation is always valid");
 
         let folder = path.parent().unwrap_or(Path::new(""));
         let config = read_config(folder)?.unwrap_or_default();
@@ -61,13 +68,7 @@ impl Tokenizer {
             }),
         };
         let (bos, eos) = (id_of("bos_token")?, id_of("eos_token")?);
-        let add_bos = match config["add_bos_token"].as_bool() {
-            Some(said) => said,
-            // Otherwise the post-processor decides, which shows on the empty text.
-            None => inner
-                .encode_fast("", true)
-                .is_ok_and(|empty| empty.get_ids().first().copied() == bos),
-        };
+        let add_bos = config["add_bos_token"].as_bool().unwrap_or(begins_with == bos);
         let largest = inner.get_vocab(true).into_values().max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
         Ok(Self::new(inner, vocab_size, bos, eos, add_bos, &[]))
@@ -184,7 +185,7 @@ impl Tokenizer {
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
         self.inner
             .decode(ids, skip_special)
-            .expect("decoders that can fail are refused")
+            .expect("no decoder of the crate gives up")
     }
 
     /// The id of the token that is spelled `token` in the vocabulary.

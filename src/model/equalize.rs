@@ -10,8 +10,9 @@ use super::config::ModelConfig;
 use super::kernels::slice;
 use tch::Tensor;
 
-/// α of SmoothQuant: how much of the difficulty moves into the weights. Measured on SmolLM2-135M (DESIGN section 6).
-const ALPHA: f32 = 0.7;
+/// α of SmoothQuant: how much of the difficulty moves into the weights. On SmolLM2-135M 0.5 was better than 0.4 and 0.6
+/// (experiments/LOG.md, 2026-11-23).
+const ALPHA: f32 = 0.5;
 
 /// The divisors of one layer's activations, one a channel.
 #[derive(Clone, Debug, PartialEq)]

@@ -44,6 +44,8 @@ impl std::str::FromStr for Precision {
 pub struct Linear {
     weight: Weight,
     bias: Option<Vec<f32>>,
+    /// Whether int8 activations carry a second term (see [`Linear::with_fine_activations`]).
+    fine: bool,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,11 @@ impl Linear {
                 Weight::Int8 { weight, scales }
             }
         };
-        Ok(Self { weight, bias })
+        Ok(Self {
+            weight,
+            bias,
+            fine: false,
+        })
     }
 
     /// A float matrix that shares the memory of `weight` `[out, in]`: a tied head.
@@ -102,7 +108,15 @@ impl Linear {
         Self {
             weight: Weight::Float(weight.shallow_clone()),
             bias: None,
+            fine: false,
         }
+    }
+
+    /// In int8, lets the activations be the sum of two int8 rows, the second of what the first leaves over: sixteen bits,
+    /// still in exact products, at the price of a second one. For inputs that no norm has tamed.
+    pub fn with_fine_activations(mut self) -> Self {
+        self.fine = true;
+        self
     }
 
     /// y = W x + bias. `x` `[rows, in]` f32, returns `[rows, out]` f32.
@@ -111,7 +125,13 @@ impl Linear {
             Weight::Int8 { weight, scales } => {
                 let (quantized, row_scales) = kernels::quantize(x);
                 let product = quantized.f_internal_int_mm(&weight.f_tr()?)?;
-                Ok(kernels::dequantize(&product, &row_scales, scales, self.bias.as_deref()))
+                let y = kernels::dequantize(&product, &row_scales, scales, self.bias.as_deref());
+                if !self.fine {
+                    return Ok(y);
+                }
+                let (rest, row_scales) = kernels::quantize(&kernels::remainder(x, &quantized, &row_scales));
+                let product = rest.f_internal_int_mm(&weight.f_tr()?)?;
+                Ok(y.f_add(&kernels::dequantize(&product, &row_scales, scales, None))?)
             }
             Weight::Float(weight) => {
                 let bias = self.bias.as_ref().map(|bias| Tensor::from_slice(bias));
@@ -182,7 +202,10 @@ mod tests {
             let a = Tensor::full([rows, inputs], 127, (Kind::Int8, Device::Cpu));
             let b = Tensor::full([outputs, inputs], -127, (Kind::Int8, Device::Cpu));
             let product = a.f_internal_int_mm(&b.tr()).expect("a product");
-            assert!(slice::<i32>(&product).iter().all(|&x| x == -127 * 127 * inputs as i32), "{rows} rows");
+            assert!(
+                slice::<i32>(&product).iter().all(|&x| x == -127 * 127 * inputs as i32),
+                "{rows} rows"
+            );
         }
     }
 

@@ -370,10 +370,10 @@ impl Layer {
         let mut layer = Self {
             input_norm: raw.input_norm.clone(),
             qkv: linear(&[(Module::Q, &q), (Module::K, &kv), (Module::V, &v_out)], &qkv_in)?,
-            o: linear(&[(Module::O, &hidden)], &o_in)?,
+            o: linear(&[(Module::O, &hidden)], &o_in)?.with_fine_activations(),
             post_attention_norm: raw.post_attention_norm.clone(),
             gate_up: linear(&[(Module::Gate, &gate), (Module::Up, &up_out)], &gate_up_in)?,
-            down: linear(&[(Module::Down, &hidden)], &up_out)?,
+            down: linear(&[(Module::Down, &hidden)], &up_out)?.with_fine_activations(),
             equalization,
         };
         divide(&mut layer.input_norm, &qkv_in);

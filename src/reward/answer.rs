@@ -1,5 +1,5 @@
 //! Does a response give the right answer? Five readings of that question, from the strictest to the most forgiving:
-//! [`exact`], [`first_word`], [`regex`], [`number`], [`contains`]. White space around either side never counts, an
+//! [`exact`], [`first_word`], [`regex()`], [`number`], [`contains`]. White space around either side never counts, an
 //! answer that is empty is never given, and [`Case`] says whether letters of other case are other letters.
 
 use super::number::Number;

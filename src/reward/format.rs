@@ -94,8 +94,8 @@ pub fn at_most_words(text: &str, n: usize) -> bool {
 }
 
 /// The items of a comma-separated list that is the whole text: one line, each item up to four words, `and` or `or`
-/// before the last one forgiven, as is a closing full stop. Prose is none: an item with a colon, a semicolon, a question
-/// or an exclamation mark makes the text something else.
+/// before the last one forgiven, as is a closing full stop. Prose is none: an item with a colon, a semicolon, a
+/// question or an exclamation mark makes the text something else.
 pub fn comma_list(text: &str) -> Option<Vec<&str>> {
     let text = text.trim();
     let text = text.strip_suffix('.').unwrap_or(text);

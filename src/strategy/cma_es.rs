@@ -18,17 +18,30 @@ use serde::{Deserialize, Serialize};
 // ---------------------------------------------------------------------------------------------------------- config
 
 /// Settings of CMA-ES.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CmaEsConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋.
+    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
     pub population: Option<usize>,
     /// σ0, the first step size, above 0: the standard deviation of each number of the first candidates. Default 0.1.
     pub sigma: Option<f64>,
     /// Whether the worse half of the members pushes the covariance matrix away (negative weights). Default false.
     pub active: bool,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default false.
+    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true: what the two have in common, such as a
+    /// loss that any step brings, cancels, which helps where differences are small against the noise. Off is the
+    /// tutorial.
     pub antithetic: bool,
+}
+
+impl Default for CmaEsConfig {
+    fn default() -> Self {
+        Self {
+            population: None,
+            sigma: None,
+            active: false,
+            antithetic: true,
+        }
+    }
 }
 
 impl CmaEsConfig {
@@ -56,7 +69,7 @@ pub struct Parameters {
     pub mueff: f64,
     /// c_σ, how much of the path of σ one generation replaces.
     pub cs: f64,
-    /// d_σ, the damping of σ: how many path lengths a factor of e takes, times c_σ.
+    /// d_σ, the damping of σ: a path of twice its random length multiplies σ by exp(c_σ/d_σ).
     pub damps: f64,
     /// c_c, how much of the path of C one generation replaces.
     pub cc: f64,
@@ -82,8 +95,8 @@ impl Parameters {
         let mass = |w: &[f64]| w.iter().sum::<f64>().powi(2) / squared_norm(w);
         let (mueff, mueff_minus) = (mass(better), mass(worse));
 
-        // (55) as pycma 4.4 has it. The tutorial has n + μ_eff + 5, which took 2 to 3 % more evaluations in 10-D here, and
-        // damps less when λ is large against n (its factor before the root is 1).
+        // (55) as pycma 4.4 has it. The tutorial has n + μ_eff + 5, which took 2 to 3 % more evaluations in 10-D here,
+        // and damps less when λ is large against n (its factor before the root is 1).
         let cs = (mueff + 2.0) / (dim + mueff + 3.0);
         let crowd = (3.0 * (1.0 - 0.5_f64.powf(dim / 10.0))).max(1.0) * ((mueff - 1.0) / (dim + 1.0)).sqrt();
         let damps = 1.0 + 2.0 * (crowd - 1.0).max(0.0) + cs;
@@ -194,7 +207,8 @@ impl CmaEs {
                 .is_none_or(|axes| axes.dim() == n && axes.is_valid());
         if !valid {
             return Err(Error::mismatch(format!(
-                "strategy state: its vectors and matrices do not hold n = {n} finite numbers a row; the checkpoint is damaged"
+                "strategy state: its vectors and matrices do not hold n = {n} finite numbers a row; the checkpoint is \
+                 damaged"
             )));
         }
         Ok(Self::with_state(config, n, state))
@@ -265,6 +279,8 @@ impl Strategy for CmaEs {
 
     fn tell(&mut self, fitness: &[Fitness]) -> Step {
         assert_eq!(fitness.len(), self.population(), "one fitness a member");
+        // A flat generation leaves σ alone too. The tutorial (B.4) would raise it, but members that are all broken,
+        // because σ is too large already, are as flat as members that are all alike.
         let flat = is_flat(fitness);
         let step_norm = if flat { 0.0 } else { self.update(fitness) };
         self.state.flat = if flat { self.state.flat + 1 } else { 0 };
@@ -381,7 +397,8 @@ impl CmaEs {
             let z = noise.normals(draw, n);
             Draw {
                 recombination: *recombination,
-                // A long step with a negative weight could make C indefinite; (46) takes its length out: ‖C^(−1/2) y‖ = ‖z‖.
+                // A long step with a negative weight could make C indefinite; (46) takes its length out, which is
+                // ‖C^(−1/2) y‖ = ‖z‖.
                 covariance: plus + minus * n as f64 / squared_norm(&z),
                 y: self.shape(&z),
                 z,
@@ -412,7 +429,7 @@ impl CmaEs {
         let condition = self.axis_ratio().powi(2);
         if !(sigma.is_finite() && spread.is_finite()) {
             Some(format!("sigma is {sigma}: the step size is out of control"))
-        } else if updates > decomposed_at + self.fixed.lazy_gap {
+        } else if updates >= decomposed_at + self.fixed.lazy_gap {
             Some("the covariance matrix has no decomposition any more".to_string())
         } else if condition > 1e14 {
             Some(format!(

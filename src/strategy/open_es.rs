@@ -1,8 +1,8 @@
-//! OpenAI's evolution strategy: T. Salimans, J. Ho, X. Chen, S. Sidor, I. Sutskever, *Evolution Strategies as a Scalable
-//! Alternative to Reinforcement Learning*, arXiv 1703.03864. Members are drawn from N(m, σ² I) in antithetic pairs, the
-//! fitness-weighted sum of their noise estimates the gradient of the smoothed fitness, and an optimizer steps along it.
-//! σ is fixed but for an optional decay, so nothing here notices that steps are too long: the learning rate must be
-//! right, and CMA-ES is the safer choice where it is not known. What it gives in return is O(n) time and memory.
+//! OpenAI's evolution strategy: T. Salimans, J. Ho, X. Chen, S. Sidor, I. Sutskever, *Evolution Strategies as a
+//! Scalable Alternative to Reinforcement Learning*, arXiv 1703.03864. Members are drawn from N(m, σ² I) in antithetic
+//! pairs, the fitness-weighted sum of their noise estimates the gradient of the smoothed fitness, and an optimizer steps
+//! along it. σ is fixed but for an optional decay, so nothing here notices that steps are too long: the learning rate
+//! must be right, and CMA-ES is the safer choice where it is not known. What it gives in return is O(n) time and memory.
 
 use super::noise::Noise;
 use super::shaping::{centred_ranks, is_flat, z_scores};
@@ -23,23 +23,24 @@ pub struct OpenEsConfig {
     pub population: Option<usize>,
     /// σ, the standard deviation of each number of a candidate, above 0. Default 0.1.
     pub sigma: Option<f64>,
-    /// What σ is multiplied by after each generation that was not flat, above 0 and at most 1. Default 1.
+    /// What σ is multiplied by after each generation that was not flat, in (0, 1]. Default 1.
     pub sigma_decay: f64,
-    /// Length of a step, above 0. Default 0.2 σ for Adam, 2 σ² for momentum.
+    /// Length of a step, above 0. Default 0.2 σ for Adam; for momentum 4 σ², over √12 with z-scores, because they are
+    /// that much larger than centred ranks.
     pub learning_rate: Option<f64>,
     /// What turns gradient estimates into steps. Default `adam`.
     pub optimizer: Optimizer,
-    /// How much of the running mean of gradients one generation keeps, from 0 up to, not with, 1 (β₁ of Adam). Default 0.9.
+    /// How much of the running mean of gradients one generation keeps, in [0, 1) (β₁ of Adam). Default 0.9.
     pub momentum: f64,
-    /// How much of the running mean of squared gradients one generation keeps, from 0 up to, not with, 1; Adam alone
+    /// How much of the running mean of squared gradients one generation keeps, in [0, 1); Adam alone
     /// has one. Default 0.999.
     pub beta2: f64,
     /// How fitness becomes weights. Default `centred-ranks`.
     pub shaping: Shaping,
     /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true.
     pub antithetic: bool,
-    /// The part of the mean that each generation takes away, which draws it back to 0, the model as it was loaded; from
-    /// 0 up to, not with, 1. Default 0.
+    /// The part of the mean that each generation takes away, which draws it back to 0, the model as it was loaded; in
+    /// [0, 1). Default 0.
     pub weight_decay: f64,
 }
 
@@ -65,6 +66,16 @@ pub enum Shaping {
     ZScore,
 }
 
+impl Shaping {
+    /// Standard deviation of the weights, in units of that of centred ranks.
+    fn deviation(self) -> f64 {
+        match self {
+            Self::CentredRanks => 1.0,
+            Self::ZScore => 12.0_f64.sqrt(),
+        }
+    }
+}
+
 impl Default for OpenEsConfig {
     fn default() -> Self {
         Self {
@@ -88,26 +99,14 @@ impl OpenEsConfig {
         let sigma = self.sigma.unwrap_or(defaults(n).sigma);
         let rate = self.learning_rate.unwrap_or(match self.optimizer {
             Optimizer::Adam => defaults(n).adam_rate * sigma,
-            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma,
+            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma / self.shaping.deviation(),
         });
-        let portion = |key, value: f64| {
-            check(
-                key,
-                value,
-                (0.0..1.0).contains(&value),
-                "a number from 0 up to, not with, 1",
-            )
-        };
+        let portion = |key, value: f64| check(key, value, (0.0..1.0).contains(&value), "a number in [0, 1)");
         let decay = self.sigma_decay;
         Ok(Self {
             population: Some(resolve_population(self.population, self.antithetic, n)?),
             sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            sigma_decay: check(
-                "sigma_decay",
-                decay,
-                decay > 0.0 && decay <= 1.0,
-                "a number above 0 and at most 1",
-            )?,
+            sigma_decay: check("sigma_decay", decay, decay > 0.0 && decay <= 1.0, "a number in (0, 1]")?,
             learning_rate: Some(check("learning_rate", rate, rate > 0.0, "a number above 0")?),
             momentum: portion("momentum", self.momentum)?,
             beta2: portion("beta2", self.beta2)?,

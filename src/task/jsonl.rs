@@ -439,7 +439,8 @@ fn carve_off(examples: &mut Vec<Example>, size: usize, seed: Seed) -> Vec<Exampl
 fn size_without_file(name: &str, file: bool, size: Option<usize>) -> Result<()> {
     match size {
         Some(size) if file => Err(Error::config(format!(
-            "task: {name}_size = {size} is for carving {name} off train, and there is a `{name}` file; remove one of the two"
+            "task: {name}_size = {size} is for carving {name} off train, and there is a `{name}` file; remove one of \
+             the two"
         ))),
         _ => Ok(()),
     }

@@ -14,7 +14,7 @@ mod view;
 
 pub use adapter::{SidePath, add_side_path};
 pub use attention::{KvLayer, RowAddress, attend, store};
-pub use rows::{RopeAngles, dequantize, log_probability, quantize, quantize_row, rms_norm, rope, silu_mul};
+pub use rows::{RopeAngles, dequantize, log_probability, quantize, quantize_row, remainder, rms_norm, rope, silu_mul};
 pub use view::{View, empty, slice, slice_mut};
 
 use rayon::prelude::*;

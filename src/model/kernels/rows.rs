@@ -67,6 +67,33 @@ simd! {
     }
 }
 
+/// What [`quantize`] leaves over: x − q · scale. `x` and `quantized` `[rows, width]`.
+pub fn remainder(x: &Tensor, quantized: &Tensor, scales: &[f32]) -> Tensor {
+    let width = x.size()[1] as usize;
+    let mut out = empty::<f32>(&[scales.len(), width]);
+    let (x, quantized) = (slice::<f32>(x), slice::<i8>(quantized));
+    for_rows(slice_mut(&mut out), width, |first, rows| {
+        for (index, out) in rows.chunks_exact_mut(width).enumerate() {
+            let row = first + index;
+            remainder_row(
+                &x[row * width..][..width],
+                &quantized[row * width..][..width],
+                scales[row],
+                out,
+            );
+        }
+    });
+    out
+}
+
+simd! {
+    fn remainder_row(x: &[f32], quantized: &[i8], scale: f32, out: &mut [f32]) {
+        for ((out, x), q) in out.iter_mut().zip(x).zip(quantized) {
+            *out = f32::from(*q).mul_add(-scale, *x);
+        }
+    }
+}
+
 /// The way back from an integer product: y = acc · row scale · column scale + bias. `acc` `[rows, width]` i32.
 pub fn dequantize(acc: &Tensor, row_scales: &[f32], column_scales: &[f32], bias: Option<&[f32]>) -> Tensor {
     let width = column_scales.len();

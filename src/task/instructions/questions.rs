@@ -1,6 +1,6 @@
 //! The questions of the task [`instructions`](super): small facts that a small model may know, made from
-//! [`word_lists`](super::word_lists). Each topic is a list of facts, and a fact is one question in a few phrasings with one [`Gold`]; all
-//! phrasings of a fact go to the same split.
+//! [`word_lists`](super::word_lists). Each topic is a list of facts, and a fact is one question in a few phrasings with
+//! one [`Gold`]; all phrasings of a fact go to the same split.
 
 use super::word_lists::*;
 use crate::reward::answer::mention;
@@ -202,7 +202,7 @@ fn some_of(list: &str, count: usize) -> Fact {
         count,
     };
     let n = spelled(count);
-    ["Name {}.", "List {}.", "Can you name {}?", "Tell me {}."]
+    ["Name {}.", "List {}.", "Can you name {}?", "Please name {}."]
         .map(|phrasing| ask(phrasing.replace("{}", &format!("{n} {list}")), &gold))
         .into()
 }
