@@ -194,6 +194,8 @@ impl RunConfig {
         for assignment in overrides {
             set(&mut table, assignment)?;
         }
+        // What is left relative came from the command line, and is relative to where that was typed.
+        resolve_paths(&mut table, Path::new("."));
         let config: Self = toml::Value::Table(table)
             .try_into()
             .map_err(|e: toml::de::Error| Error::file(path, with_nearest(&one_line(&e.to_string()))))?;
@@ -286,7 +288,7 @@ pub fn parse_modules(names: &[String]) -> Result<Vec<Module>> {
     Ok(modules)
 }
 
-/// Paths in a config file are relative to it; in the resolved copy they are as the process sees them.
+/// Makes relative paths absolute: in a file they are relative to its folder, and the resolved copy lies elsewhere.
 fn resolve_paths(table: &mut toml::Table, folder: &Path) {
     for (section, keys) in [
         ("model", &["path", "adapter"][..]),
@@ -297,7 +299,11 @@ fn resolve_paths(table: &mut toml::Table, folder: &Path) {
         };
         for key in keys {
             if let Some(toml::Value::String(path)) = section.get_mut(*key) {
-                *path = folder.join(path.as_str()).to_string_lossy().into_owned();
+                let joined = folder.join(path.as_str());
+                *path = std::path::absolute(&joined)
+                    .unwrap_or(joined)
+                    .to_string_lossy()
+                    .into_owned();
             }
         }
     }
@@ -384,4 +390,204 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS or the machine's cores.";
+    "space.kind", "string", "\"spectral\"", "`spectral`, `lora-svd`", "`spectral` moves singular values of the base weights and needs no supervised start; `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453).";
+    "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
+    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral: components a matrix; n = layers × modules × rank.";
+    "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
+    "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
+    "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
+    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`", "Full CMA-ES with step-size control, or OpenAI-ES.";
+    "strategy.population", "integer", "4 + ⌊3 ln n⌋", "≥ 2, even when antithetic", "λ, candidates a generation.";
+    "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
+    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";
+    "strategy.active", "boolean", "false", "", "cma-es: the worse half pushes the covariance away (negative weights).";
+    "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
+    "strategy.learning_rate", "number", "from σ", "> 0", "open-es: length of a step.";
+    "strategy.optimizer", "string", "\"adam\"", "`adam`, `momentum`", "open-es: what turns gradient estimates into steps.";
+    "strategy.momentum", "share", "0.9", "0 ≤ β < 1", "open-es: how much of the running mean of gradients is kept.";
+    "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
+    "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`", "open-es: how fitness becomes weights.";
+    "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
+    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
+    "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
+    "task.train_size", "examples", "512", "≥ 1", "instructions: examples that judge candidates.";
+    "task.validation_size", "examples", "128; jsonl 256", "≥ 1", "Examples that judge the mean; jsonl: carved off train where there is no file.";
+    "task.test_size", "examples", "256", "≥ 1", "Examples that judge the result; jsonl: carved off train where there is no file.";
+    "task.content_weight", "share", "0.5", "0 … 1", "instructions: the part of the reward that right content earns.";
+    "task.partial_credit", "share", "0.0", "0 … 1", "instructions: what coming near an instruction earns.";
+    "task.train", "path", "–", "JSON lines", "jsonl: rows that judge candidates.";
+    "task.validation", "path", "–", "JSON lines", "jsonl: rows that judge the mean.";
+    "task.test", "path", "–", "JSON lines", "jsonl: rows that judge the result.";
+    "task.prompt", "template", "–", "`{column}`, `{{` and `}}` for braces", "jsonl: the user's turn.";
+    "task.system", "string", "the chat template's", "", "jsonl: the system's turn.";
+    "task.answer", "column", "–", "", "jsonl: the column with the gold answer.";
+    "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
+    "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
+    "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
+    "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
+    "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
+    "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
+    "generation.top_k", "tokens", "0", "≥ 0", "Keeps this many likeliest tokens; 0 keeps all.";
+    "run.generations", "integer", "20", "≥ 1", "Generations.";
+    "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
+    "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
+    "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };
+
+/// The reference page, from [`KNOBS`].
+pub fn reference_page() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nMade from `src/config.rs`; a test holds it against the code. A run is one TOML file; `essa align CONFIG --set key=value`\n\
+         overrides a key. Relative paths are relative to the file. Unknown keys are refused. `config.toml` in a run's directory\n\
+         is the resolved copy, every default written out.\n\n| key | type | default | accepted | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for knob in KNOBS {
+        page += &format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            knob.key, knob.kind, knob.default, knob.range, knob.meaning
+        );
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn parse(text: &str) -> Result<RunConfig> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, text).expect("a config");
+        RunConfig::load(&path, &[])
+    }
+
+    const FULL: [&str; 3] = [
+        "[model]\npath = 'm'\n[strategy]\nkind = 'open-es'",
+        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\n[strategy]\nkind = 'cma-es'",
+        "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
+         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",
+    ];
+
+    /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.
+    #[test]
+    fn the_reference_page_names_the_keys_that_there_are() {
+        let mut found = BTreeSet::new();
+        for text in FULL {
+            let config = parse(text).expect("a config");
+            let config = RunConfig {
+                strategy: config.strategy.resolve(100).expect("a strategy"),
+                ..config
+            };
+            let table: toml::Table = config.to_toml().parse().expect("TOML");
+            for (section, value) in &table {
+                match value.as_table() {
+                    Some(inner) => found.extend(inner.keys().map(|key| format!("{section}.{key}"))),
+                    None => _ = found.insert(section.clone()),
+                }
+            }
+        }
+        let page: BTreeSet<String> = KNOBS.iter().map(|knob| knob.key.to_string()).collect();
+        assert_eq!(
+            found.difference(&page).collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "keys that the page lacks"
+        );
+        // Only what has no default may be missing from what was written out.
+        assert_eq!(
+            page.difference(&found).collect::<Vec<_>>(),
+            Vec::<&String>::new(),
+            "keys that nobody reads"
+        );
+    }
+
+    /// `ESSA_BLESS=1 cargo test` writes the page anew.
+    #[test]
+    fn the_reference_page_is_up_to_date() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+        if std::env::var_os("ESSA_BLESS").is_some() {
+            crate::files::write_atomically(&path, reference_page().as_bytes()).expect("the page");
+        }
+        assert_eq!(
+            read_text(&path).expect("the page"),
+            reference_page(),
+            "run ESSA_BLESS=1 cargo test"
+        );
+    }
+
+    #[test]
+    fn unknown_words_are_refused_with_the_nearest_known_one() {
+        for (text, unknown, nearest) in [
+            (
+                "[model]\npath = 'm'\n[run]\ngeneration = 3",
+                "generation",
+                "generations",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nkind = 'cma-es'\npopulaton = 3",
+                "populaton",
+                "population",
+            ),
+            ("[model]\npath = 'm'\nprecison = 'f32'", "precison", "precision"),
+            ("[model]\npath = 'm'\nprecision = 'int9'", "int9", "int8"),
+            ("[model]\npath = 'm'\n[space]\nkind = 'spectal'", "spectal", "spectral"),
+            ("[modle]\npath = 'm'", "modle", "model"),
+        ] {
+            let message = parse(text).expect_err("a word that nobody knows").to_string();
+            assert!(
+                message.contains(unknown) && message.contains(&format!("did you mean `{nearest}`?")),
+                "{message}"
+            );
+            assert_eq!(message.lines().count(), 1, "{message}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for (text, key) in [
+            ("[model]\npath = 'm'\n[run]\nprompts = 0", "run.prompts"),
+            ("[model]\npath = 'm'\ncache_gib = -1.0", "model.cache_gib"),
+            ("[model]\npath = 'm'\n[generation]\ntop_p = 1.5", "generation.top_p"),
+            (
+                "[model]\npath = 'm'\n[space]\nkind = 'spectral'\nmodules = ['x_proj']",
+                "x_proj",
+            ),
+            ("[model]\npath = 'm'\n[space]\nkind = 'lora-svd'", "model.adapter"),
+            ("name = 'a/b'\n[model]\npath = 'm'", "name"),
+        ] {
+            let message = parse(text).expect_err("a value out of range").to_string();
+            assert!(message.contains(key), "{message}");
+        }
+    }
+
+    #[test]
+    fn overrides_reach_any_key() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "[model]\npath = 'm'").expect("a config");
+        let overrides = [
+            "seed=7",
+            "run.generations=3",
+            "strategy.kind=open-es",
+            "model.path=/x/y.gguf",
+        ]
+        .map(String::from);
+        let config = RunConfig::load(&path, &overrides).expect("a config");
+        assert_eq!((config.seed, config.run.generations), (7, 3));
+        assert_eq!(config.model.path, Path::new("/x/y.gguf"));
+        assert!(RunConfig::load(&path, &["seed".into()]).is_err());
+    }
+
+    /// The resolved copy means the same as what it was resolved from, wherever it is read.
+    #[test]
+    fn the_resolved_copy_is_the_config() {
+        for text in FULL {
+            let config = parse(text).expect("a config");
+            let again = parse(&config.to_toml()).expect("the copy");
+            assert_eq!(again.space, config.space);
+            assert_eq!(again.strategy, config.strategy);
+        }
+        let quickstart: toml::Table = QUICKSTART.parse().expect("TOML");
+        assert!(quickstart.contains_key("task"));
+    }
+}

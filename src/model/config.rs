@@ -87,7 +87,7 @@ impl ModelConfig {
         let hidden = json.size("hidden_size")?;
         let heads = json.size("num_attention_heads")?;
         let head_dim = match json.value.get("head_dim") {
-            None | Some(Value::Null) => hidden / heads,
+            None | Some(Value::Null) => hidden.checked_div(heads).unwrap_or(0),
             Some(_) => json.size("head_dim")?,
         };
         let llama_bias = architecture == Architecture::Llama && json.flag("attention_bias", false);
@@ -130,7 +130,7 @@ impl ModelConfig {
         let size = |key: &str| gguf.get_u32(&format!("{name}.{key}")).map(|value| value as usize);
         let hidden = size("embedding_length")?;
         let heads = size("attention.head_count")?;
-        let head_dim = size("attention.key_length").unwrap_or(if heads > 0 { hidden / heads } else { 0 });
+        let head_dim = size("attention.key_length").unwrap_or(hidden.checked_div(heads).unwrap_or(0));
         let theta = gguf.get_f32(&format!("{name}.rope.freq_base")).unwrap_or(10_000.0);
         let mut inverse_frequencies = inverse_frequencies(theta, head_dim);
         match gguf.get_str(&format!("{name}.rope.scaling.type")) {

@@ -1,4 +1,4 @@
-//! One run, from the first candidate to the leaderboard row. [`Run::align`] is the loop, [`Run::generation`] one turn
+//! One run, from the first candidate to the leaderboard row. [`Run::align`] is the loop, `Run::generation` one turn
 //! of it: questions, evaluations, tell, row, save. Every rank does the same; only the root writes. The exported mean is
 //! the one that the validation split liked best; the test split is looked at once, at the end.
 
@@ -242,7 +242,7 @@ impl<'a> Run<'a> {
     /// Judges the mean on the validation split, and keeps and exports it if it is the best so far.
     fn validate(&mut self) -> Result<Option<Evaluation>> {
         let theta = self.strategy.mean().to_vec();
-        let Some(evaluations) = self.judge(&[theta.clone()], Split::Validation)? else {
+        let Some(evaluations) = self.judge(std::slice::from_ref(&theta), Split::Validation)? else {
             self.stop = Some(StopReason::Interrupted);
             return Ok(None);
         };

@@ -3,8 +3,8 @@
 //! inside one row in a fixed order, so a row's result does not depend on its neighbours, on the number of rows, or
 //! on the number of threads (promise 3). Work is split over rayon's pool by rows.
 //!
-//! This is the one room of the crate in which `unsafe` may stand: [`view`] looks at the memory of a tensor as a
-//! slice, and [`simd`] calls the same safe code compiled for wider vectors after asking the processor.
+//! This is the one room of the crate in which `unsafe` may stand: `view` looks at the memory of a tensor as a
+//! slice, and `simd` calls the same safe code compiled for wider vectors after asking the processor.
 
 mod adapter;
 mod attention;

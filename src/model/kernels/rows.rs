@@ -194,7 +194,7 @@ simd! {
 }
 
 simd! {
-    /// ln softmax(logits)[token]. Overwrites `logits`.
+    /// ln softmax(logits) at `token`. Overwrites `logits`.
     pub fn log_probability(logits: &mut [f32], token: usize) -> f32 {
         let chosen = logits[token];
         let largest = max(logits);

@@ -37,7 +37,7 @@ pub fn slice<T: View>(tensor: &Tensor) -> &[T] {
 /// The numbers of a contiguous CPU tensor, to write to.
 ///
 /// # Panics
-/// As [`slice`].
+/// As [`slice()`].
 pub fn slice_mut<T: View>(tensor: &mut Tensor) -> &mut [T] {
     check::<T>(tensor);
     // SAFETY: as in `slice`; the mutable borrow makes this the only view through this handle, and handles that share
