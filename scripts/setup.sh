@@ -277,6 +277,8 @@ write_settings() {
 [env]
 LIBTORCH = '$LIBTORCH'
 ESSA_MODEL = '$MODEL'
+# Tests and benches do not pass through main, which sees to this (src/threads.rs).
+OMP_WAIT_POLICY = 'passive'
 EOF_CONFIG
     replace .setup.mk <<EOF_MK
 # Written by scripts/setup.sh.

@@ -84,7 +84,10 @@ impl Text {
             _ => return Ok(None),
         };
         let template = match weights.gguf() {
-            Some(gguf) => ChatTemplate::from_gguf(gguf)?,
+            Some(gguf) => match ChatTemplate::from_gguf(gguf)? {
+                Some(own) => Some(own),
+                None => ChatTemplate::from_folder(folder)?,
+            },
             None => ChatTemplate::from_folder(folder)?,
         };
         let mut stop = [weights.config().eos.as_slice(), tokenizer.stop_ids()].concat();

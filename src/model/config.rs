@@ -128,18 +128,23 @@ impl ModelConfig {
             }
         };
         let size = |key: &str| gguf.get_u32(&format!("{name}.{key}")).map(|value| value as usize);
+        let size_or = |key: &str, default: usize| -> Result<usize> {
+            Ok(gguf
+                .find::<u32>(&format!("{name}.{key}"))?
+                .map_or(default, |value| value as usize))
+        };
         let hidden = size("embedding_length")?;
         let heads = size("attention.head_count")?;
-        let head_dim = size("attention.key_length").unwrap_or(hidden.checked_div(heads).unwrap_or(0));
-        let theta = gguf.get_f32(&format!("{name}.rope.freq_base")).unwrap_or(10_000.0);
+        let head_dim = size_or("attention.key_length", hidden.checked_div(heads).unwrap_or(0))?;
+        let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
         let mut inverse_frequencies = inverse_frequencies(theta, head_dim);
-        match gguf.get_str(&format!("{name}.rope.scaling.type")) {
-            Err(_) | Ok("none") => {}
-            Ok("linear") => {
+        match gguf.find::<&str>(&format!("{name}.rope.scaling.type"))? {
+            None | Some("none") => {}
+            Some("linear") => {
                 let factor = gguf.get_f32(&format!("{name}.rope.scaling.factor"))?;
                 inverse_frequencies.iter_mut().for_each(|f| *f /= factor);
             }
-            Ok(other) => {
+            Some(other) => {
                 let what = format!("rope scaling `{other}` is not supported; supported are none, linear and llama3");
                 return Err(Error::file(gguf.path(), what));
             }
@@ -164,14 +169,17 @@ impl ModelConfig {
         let vocab = embedding.and_then(|shape| shape.first().copied());
         let has = |name: &str| gguf.tensor(name).is_some();
         let eos = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
-        let mut eos: Vec<u32> = eos.iter().filter_map(|key| gguf.get_u32(key).ok()).collect();
+        let mut eos = eos
+            .iter()
+            .filter_map(|key| gguf.find(key).transpose())
+            .collect::<Result<Vec<u32>>>()?;
         eos.dedup();
         let config = Self {
             architecture,
             hidden,
             layers: size("block_count")?,
             heads,
-            kv_heads: size("attention.head_count_kv").unwrap_or(heads),
+            kv_heads: size_or("attention.head_count_kv", heads)?,
             head_dim,
             intermediate: size("feed_forward_length")?,
             vocab: vocab.ok_or_else(|| Error::file(gguf.path(), "tensor token_embd.weight is missing"))?,
