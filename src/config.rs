@@ -410,6 +410,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
     "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
+    "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
     "task.train_size", "examples", "512", "≥ 1", "instructions: examples that judge candidates.";
     "task.validation_size", "examples", "128; jsonl 256", "≥ 1", "Examples that judge the mean; jsonl: carved off train where there is no file.";
     "task.test_size", "examples", "256", "≥ 1", "Examples that judge the result; jsonl: carved off train where there is no file.";
@@ -419,7 +420,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.validation", "path", "–", "JSON lines", "jsonl: rows that judge the mean.";
     "task.test", "path", "–", "JSON lines", "jsonl: rows that judge the result.";
     "task.prompt", "template", "–", "`{column}`, `{{` and `}}` for braces", "jsonl: the user's turn.";
-    "task.system", "string", "the chat template's", "", "jsonl: the system's turn.";
+    "task.system", "string", "the chat template's", "", "The system's turn.";
     "task.answer", "column", "–", "", "jsonl: the column with the gold answer.";
     "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
     "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";

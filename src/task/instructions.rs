@@ -39,6 +39,11 @@ use std::collections::BTreeMap;
 pub struct InstructionsConfig {
     /// The kinds of instruction, which take turns; a kind that is listed twice comes up twice as often.
     pub kinds: Vec<Kind>,
+    /// What the questions are about, such as `sentiment`; none means anything.
+    pub topics: Vec<String>,
+    /// The system's turn; without it the chat template decides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
     /// Examples that judge candidates.
     pub train_size: usize,
     /// Examples that judge the mean during a run.
@@ -56,6 +61,8 @@ impl Default for InstructionsConfig {
     fn default() -> Self {
         Self {
             kinds: DEFAULT_KINDS.to_vec(),
+            topics: Vec::new(),
+            system: None,
             train_size: 512,
             validation_size: 128,
             test_size: 256,
@@ -94,7 +101,13 @@ impl Instructions {
                 "task: kinds is empty; expected at least one kind of instruction",
             ));
         }
-        let topics = Topics::new(seed.named("splits"));
+        let mut topics = Topics::new(seed.named("splits"));
+        topics.keep(&config.topics).map_err(|(unknown, known)| {
+            Error::config(format!(
+                "task: topics has `{unknown}`; expected some of {}",
+                known.join(", ")
+            ))
+        })?;
         let make = |split| examples(config, split, &topics, seed);
         let splits = Splits::new(make(Split::Train)?, make(Split::Validation)?, make(Split::Test)?);
         debug_assert_eq!((splits.removed_from_train, splits.removed_from_validation), (0, 0));
@@ -180,7 +193,12 @@ fn examples(config: &InstructionsConfig, split: Split, topics: &Topics, seed: Se
         let (prompt, reference) = made.get_mut(&kind)?.next()?;
         Some(Example {
             id: format!("{name}/{index}/{}", kind.name()),
-            messages: vec![Message::user(prompt)],
+            messages: config
+                .system
+                .iter()
+                .map(Message::system)
+                .chain([Message::user(prompt)])
+                .collect(),
             reference: serde_json::to_value(reference).expect("a reference has string keys and finite numbers only"),
         })
     };

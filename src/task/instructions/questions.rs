@@ -106,6 +106,24 @@ impl Topics {
             things: shuffled(things()),
         }
     }
+
+    /// Keeps the topics of these names, all if there are none; the name that is no topic is the error.
+    pub fn keep<'a>(&mut self, names: &'a [String]) -> Result<(), (&'a str, Vec<&'static str>)> {
+        let groups = [&mut self.words, &mut self.numbers, &mut self.things];
+        let known: Vec<&str> = groups
+            .iter()
+            .flat_map(|group| group.iter().map(|topic| topic.name))
+            .collect();
+        if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+            return Err((unknown, known));
+        }
+        if !names.is_empty() {
+            groups
+                .into_iter()
+                .for_each(|group| group.retain(|topic| names.iter().any(|name| name == topic.name)));
+        }
+        Ok(())
+    }
 }
 
 fn words() -> Vec<Topic> {
@@ -240,8 +258,8 @@ fn sentiment() -> Vec<Fact> {
             for adjective in adjectives.split(' ') {
                 let sentence = format!("The {noun} was {adjective}.");
                 let phrasings = [
-                    format!("Is this sentence positive or negative? \"{sentence}\""),
-                    format!("Is the sentence \"{sentence}\" negative or positive?"),
+                    format!("Review: {sentence}\nIs this review positive or negative?"),
+                    format!("Review: {sentence}\nIs that negative or positive?"),
                 ];
                 facts.push(word(phrasings, &[right], &[wrong]));
             }
