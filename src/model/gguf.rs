@@ -26,12 +26,15 @@ pub struct Gguf {
 impl Gguf {
     /// Maps the file at `path` and checks its header.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = std::fs::File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is read-only, and this type hands out nothing that outlives it. A file that another process
-        // shortens or rewrites while it is mapped would break that; model files are not written in place, and a loader
-        // that copied them first would need twice the memory.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        let map = super::map::open(path)?;
         Self::parse(path, Bytes::Mapped(map))
+    }
+
+    /// Gives the file's pages back to the system until they are looked at again.
+    pub fn release(&self) {
+        if let Bytes::Mapped(map) = &self.bytes {
+            super::map::release(map);
+        }
     }
 
     /// The same from bytes in memory; `path` only names them in errors.

@@ -6,6 +6,7 @@ pub mod equalize;
 pub mod gguf;
 pub mod kernels;
 pub mod linear;
+mod map;
 pub mod safetensors;
 pub mod transformer;
 pub mod weights;

@@ -6,7 +6,6 @@ use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
@@ -87,6 +86,11 @@ impl SafetensorsFiles {
             .collect()
     }
 
+    /// Gives the files' pages back to the system until they are looked at again.
+    pub fn release(&self) {
+        self.shards.iter().for_each(|shard| super::map::release(&shard.map));
+    }
+
     /// The files, in order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.shards.iter().map(|shard| shard.path.as_path())
@@ -130,10 +134,7 @@ impl SafetensorsFiles {
 
 impl Shard {
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
-        // SAFETY: the map is only read; a file that another process shortens while we run would raise a bus error,
-        // which is the bargain every memory-mapped loader makes.
-        let map = unsafe { Mmap::map(&file) }.map_err(Error::io(path))?;
+        let map = super::map::open(path)?;
         let (header, metadata) = safetensors::SafeTensors::read_metadata(&map)
             .map_err(|e| Error::file(path, format!("not a valid safetensors file: {e}")))?;
         Ok(Self {

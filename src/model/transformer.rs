@@ -71,6 +71,7 @@ impl Transformer {
         let name = "model.embed_tokens.weight";
         let embedding = Linear::new(float, shape, None, |rows, out| weights.rows(name, rows, out))?;
         let embedding = embedding.tensor().shallow_clone();
+        weights.release();
 
         let tokens: Vec<u32> = calibration.concat();
         let mut rows = Vec::new();
@@ -96,6 +97,7 @@ impl Transformer {
                 x = layer.forward(x, &mut cache, &mut LayerPass::new(&config, &rows, &angles))?;
             }
             layers.push(layer);
+            weights.release();
         }
 
         let mut norm = weights.read("model.norm.weight")?;
@@ -126,6 +128,7 @@ impl Transformer {
                 Ok(())
             })?
         };
+        weights.release();
         Ok(Self {
             config,
             precision,

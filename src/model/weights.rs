@@ -92,6 +92,14 @@ impl Weights {
         Ok(hex(&hash.finalize()))
     }
 
+    /// Gives the files' pages back to the system until they are looked at again.
+    pub fn release(&self) {
+        match &self.source {
+            Source::Folder(files) => files.release(),
+            Source::Gguf(gguf) => gguf.release(),
+        }
+    }
+
     fn files(&self) -> Vec<PathBuf> {
         match &self.source {
             Source::Folder(files) => files.paths().map(Path::to_path_buf).collect(),
