@@ -129,6 +129,15 @@ impl Evaluation {
     }
 }
 
+/// Mean and standard error of the differences `after − before`, question by question.
+pub fn paired_gain(after: &Evaluation, before: &Evaluation) -> (f64, f64) {
+    let differences: Vec<f64> = after.rewards.iter().zip(&before.rewards).map(|(a, b)| a - b).collect();
+    (
+        mean(&differences),
+        standard_deviation(&differences) / (differences.len() as f64).sqrt(),
+    )
+}
+
 /// The mean; NaN of none.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomically};
 use crate::objective::{Objective, Questions, Rollout};
 use crate::run::Mean;
-use crate::search::{Evaluation, mean, standard_deviation};
+use crate::search::{Evaluation, paired_gain};
 use crate::seed::Seed;
 use crate::task::Split;
 use std::path::Path;
@@ -40,20 +40,19 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
     let judged = objective.evaluate(&[vec![0.0; n], best.theta], &questions, &mut texts, &mut || true)?;
     let judged = judged.expect("nobody says stop");
     let (start, end) = (&judged[0], &judged[1]);
-    let differences: Vec<f64> = end.rewards.iter().zip(&start.rewards).map(|(a, b)| a - b).collect();
-    let se = standard_deviation(&differences) / (differences.len() as f64).sqrt();
+    let (gain, se) = paired_gain(end, start);
     println!(
         "{} examples of the {} split",
-        differences.len(),
+        end.rewards.len(),
         format!("{split:?}").to_lowercase()
     );
     println!("start                 {}", score(start));
     println!("mean of generation {:<3}{}", best.generation, score(end));
     println!(
         "gain                  {:.4} ± {se:.4}  (95 %: {:.4} to {:.4})",
-        mean(&differences),
-        mean(&differences) - 1.96 * se,
-        mean(&differences) + 1.96 * se
+        gain,
+        gain - 1.96 * se,
+        gain + 1.96 * se
     );
     if let Some(path) = rollouts {
         let lines: String = texts

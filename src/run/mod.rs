@@ -14,7 +14,7 @@ use crate::model::weights::hex;
 use crate::objective::{Objective, Questions, Rollout};
 use crate::population;
 use crate::ranks::Ranks;
-use crate::search::{Evaluation, Fitness, mean, standard_deviation};
+use crate::search::{Evaluation, Fitness, paired_gain};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::task::Split;
@@ -377,19 +377,14 @@ impl<'a> Run<'a> {
             ..Default::default()
         };
         if let Some([start, mean_of_run]) = tested.as_deref() {
-            let differences: Vec<f64> = mean_of_run
-                .rewards
-                .iter()
-                .zip(&start.rewards)
-                .map(|(a, b)| a - b)
-                .collect();
+            let (gain, gain_se) = paired_gain(mean_of_run, start);
             row.test = Some(mean_of_run.fitness.value());
             row.test_se = Some(mean_of_run.standard_error());
             row.start_test = Some(start.fitness.value());
             row.start_test_se = Some(start.standard_error());
-            row.gain = Some(mean(&differences));
-            row.gain_se = Some(standard_deviation(&differences) / (differences.len() as f64).sqrt());
-            row.test_examples = differences.len();
+            row.gain = Some(gain);
+            row.gain_se = Some(gain_se);
+            row.test_examples = start.rewards.len();
         }
         self.progress.finish();
         if self.ranks.is_root() {
