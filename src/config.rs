@@ -530,7 +530,7 @@ mod tests {
                 "population",
             ),
             ("[model]\npath = 'm'\nprecison = 'f32'", "precison", "precision"),
-            ("[model]\npath = 'm'\nprecision = 'int9'", "int9", "int8"),
+            ("[model]\npath = 'm'\nprecision = 'int88'", "int88", "int8"),
             ("[model]\npath = 'm'\n[space]\nkind = 'spectal'", "spectal", "spectral"),
             ("[modle]\npath = 'm'", "modle", "model"),
         ] {

@@ -107,12 +107,9 @@ fn promise_3_int8_does_not_depend_on_the_batch() {
         let mut order: Vec<usize> = (0..requests.len()).collect();
         Seed::new(shuffle).shuffle(&mut order);
         let weights = Weights::open(&fixture(CASE)).expect("a model");
-        let calibration: Vec<Vec<u32>> = (0..8)
-            .map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect())
-            .collect();
-        let model = Transformer::load(&weights, Precision::Int8, &calibration).expect("a model");
+        let model = Transformer::load(&weights, Precision::Int8.into()).expect("a model");
         let limits = Limits {
-            cache_bytes: model.cache_bytes_per_token() * (80 + 60 * shuffle as usize),
+            cache_bytes: model.block_bytes() * (5 + 4 * shuffle as usize),
             rows: 3 + 17 * shuffle as usize,
         };
         let mut engine = Engine::new(model, limits);

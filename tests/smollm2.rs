@@ -36,7 +36,7 @@ struct Tokens {
 }
 
 fn open(path: &Path, precision: Precision) -> Opened {
-    Opened::open(path, precision, Limits::default()).expect("the real model")
+    Opened::open(path, precision.into(), Limits::default()).expect("the real model")
 }
 
 /// Both precisions are needed by several tests, and loading takes a while: what the tests compare is computed once.

@@ -13,10 +13,10 @@ pub struct AdapterBank {
 }
 
 impl AdapterBank {
-    /// A bank over the space's bases, fitted to the model, with no candidates yet.
+    /// A bank over the space's bases on this model, with no candidates yet.
     pub fn new(space: &Space, model: &Transformer) -> Self {
         Self {
-            paths: space.side_paths(model),
+            paths: space.side_paths(model.config().layers),
             line: space.line,
             lines: Vec::new(),
         }

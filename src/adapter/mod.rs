@@ -15,7 +15,7 @@ pub mod spectral;
 mod svd;
 
 use crate::model::kernels::SidePath;
-use crate::model::{Module, SidePaths, Transformer};
+use crate::model::{Module, SidePaths};
 use crate::search::Layout;
 pub use bank::AdapterBank;
 use peft::{Lora, PeftAdapter};
@@ -134,9 +134,9 @@ impl Space {
         line
     }
 
-    /// The bases as the forward pass reads them, fitted to this model's weights.
-    pub fn side_paths(&self, model: &Transformer) -> SidePaths {
-        let mut paths: SidePaths = (0..model.config().layers).map(|_| Default::default()).collect();
+    /// The bases as the forward pass of a model with so many layers reads them.
+    pub fn side_paths(&self, layers: usize) -> SidePaths {
+        let mut paths: SidePaths = (0..layers).map(|_| Default::default()).collect();
         let mut start = 0;
         for basis in &self.bases {
             let outputs = basis.u.len() / basis.rank;
@@ -151,7 +151,7 @@ impl Space {
                 b_start: basis.b.as_ref().map(|_| start + basis.rank),
             };
             start += basis.factors().map(|factors| factors.origin.len()).sum::<usize>();
-            paths[basis.layer][basis.module.index()].push(model.fit_side_path(basis.layer, basis.module, path));
+            paths[basis.layer][basis.module.index()].push(path);
         }
         paths
     }

@@ -42,7 +42,7 @@ impl ModelArguments {
     /// Opens the model, and the adapter as a bank of one candidate.
     fn open(&self) -> Result<(Opened, Option<AdapterBank>)> {
         threads::set(self.threads);
-        let opened = Opened::open(&self.model, self.precision, limits(self.cache_gib))?;
+        let opened = Opened::open(&self.model, self.precision.into(), limits(self.cache_gib))?;
         let bank = match &self.adapter {
             Some(directory) => {
                 let adapter = PeftAdapter::read(directory, opened.weights.config())?;
@@ -116,7 +116,7 @@ fn open_alignment(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Ali
     let task = open_task(config, say)?;
     let opened = Opened::open(
         &config.model.path,
-        config.model.precision,
+        config.model.precision.into(),
         limits(config.model.cache_gib),
     )?;
     let space = open_space(config, &opened.weights, say)?;

@@ -1,6 +1,7 @@
 //! The engine: token ids in, token ids out. Prompts are prefilled and continued in one kind of step: every step takes
 //! the waiting tokens of each sequence, up to a number of rows, so prefill and decode mix, a finished sequence leaves
-//! at once, and the next one in the queue takes its place in the cache. Rows of one step may belong to different
+//! at once, and the next one in the queue takes its place in the cache. Prompts of a candidate that begin alike share what
+//! they have in common. Rows of one step may belong to different
 //! candidates. The engine knows nothing of text; [`tokenizer`] and [`chat_template`] do.
 
 mod cache;
@@ -11,15 +12,14 @@ pub mod tokenizer;
 
 use crate::adapter::AdapterBank;
 use crate::error::{Error, Result};
-use crate::model::kernels::{self, RowAddress, slice_mut};
-use crate::model::{AdapterRows, Batch, KvCache, Transformer};
+use crate::model::kernels::{self, BLOCK, RowAddress};
+use crate::model::{AdapterRows, Batch, Transformer, Workspace};
 use crate::seed::Seed;
-use cache::Slots;
+use cache::{Blocks, Table};
 use rayon::prelude::*;
-pub use sampling::{Sampling, argmax};
+pub use sampling::Sampling;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::time::Instant;
 
 /// One prompt for one candidate.
@@ -72,8 +72,10 @@ pub struct ScoreRequest {
 /// Where an engine's time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct EngineStats {
-    /// Tokens read.
+    /// Tokens of prompts that were read.
     pub prompt_tokens: usize,
+    /// Tokens of prompts that were not read because another prompt of the candidate begins with the same ones.
+    pub reused_tokens: usize,
     /// Tokens written.
     pub completion_tokens: usize,
     /// Seconds spent on prompt rows: a step's time is shared out by its rows.
@@ -101,7 +103,7 @@ impl Default for Limits {
 }
 
 /// Rows of logits that are held at a time; each is a vocabulary wide.
-const LOGIT_ROWS: usize = 64;
+const LOGIT_ROWS: usize = 128;
 
 /// A model and the means to run batches through it.
 #[derive(Debug)]
@@ -142,8 +144,9 @@ impl Engine {
         let sequences = requests.iter().map(|request| Sequence {
             tokens: request.prompt_ids.clone(),
             prompt: request.prompt_ids.len(),
+            room: request.prompt_ids.len() + request.max_new_tokens,
             cached: 0,
-            slot: 0..request.prompt_ids.len() + request.max_new_tokens,
+            table: Table::default(),
             candidate: request.candidate,
             work: Work::Write { request, finish: None },
         });
@@ -156,10 +159,11 @@ impl Engine {
         let sequences = requests.iter().map(|request| {
             let tokens = [request.prompt_ids.as_slice(), &request.completion_ids].concat();
             Sequence {
-                slot: 0..tokens.len(),
+                room: tokens.len(),
                 tokens,
                 prompt: request.prompt_ids.len(),
                 cached: 0,
+                table: Table::default(),
                 candidate: request.candidate,
                 work: Work::Score {
                     log_probabilities: Vec::new(),
@@ -179,19 +183,23 @@ impl Engine {
         bank: Option<&AdapterBank>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Vec<Sequence<'a>>>> {
-        let tokens = self.cache_tokens(&sequences)?;
-        let mut cache = self.model.new_cache(tokens);
-        let mut slots = Slots::new(tokens);
+        let count = self.cache_blocks(&sequences)?;
+        let mut work = self.model.new_workspace(count);
+        let mut blocks = Blocks::new(count);
         let mut done: Vec<Option<Sequence>> = sequences.iter().map(|_| None).collect();
         let mut waiting: VecDeque<(usize, Sequence)> = sequences.into_iter().enumerate().collect();
         let mut active: Vec<(usize, Sequence)> = Vec::new();
         loop {
             while let Some((_, next)) = waiting.front() {
-                let Some(slot) = slots.allot(next.slot.len()) else {
+                // Without adapters every candidate is the same model.
+                let candidate = if bank.is_some() { next.candidate } else { 0 };
+                let Some(table) = blocks.allot(candidate, &next.tokens[..next.prompt], next.room) else {
                     break;
                 };
                 let (index, mut sequence) = waiting.pop_front().expect("the front was there");
-                sequence.slot = slot;
+                sequence.cached = table.shared * BLOCK;
+                self.stats.reused_tokens += sequence.cached;
+                sequence.table = table;
                 active.push((index, sequence));
             }
             if active.is_empty() {
@@ -200,9 +208,9 @@ impl Engine {
             if !go_on() {
                 return Ok(None);
             }
-            self.step(&mut active, &mut cache, bank)?;
+            self.step(&mut active, &mut blocks, &mut work, bank)?;
             for (index, sequence) in active.extract_if(.., |(_, sequence)| sequence.is_done()) {
-                slots.give_back(sequence.slot.clone());
+                blocks.give_back(&sequence.table);
                 done[index] = Some(sequence);
             }
         }
@@ -213,13 +221,13 @@ impl Engine {
         ))
     }
 
-    /// Tokens to make room for: all of the work at once if memory allows, and the largest sequence in any case.
-    fn cache_tokens(&self, sequences: &[Sequence]) -> Result<usize> {
+    /// Blocks to make room for: all of the work at once if memory allows, and the largest sequence in any case.
+    fn cache_blocks(&self, sequences: &[Sequence]) -> Result<usize> {
         let context = self.model.config().context;
         let vocab = self.model.config().vocab;
-        let affordable = self.limits.cache_bytes / self.model.cache_bytes_per_token();
+        let affordable = self.limits.cache_bytes / self.model.block_bytes();
         for (index, sequence) in sequences.iter().enumerate() {
-            let tokens = sequence.slot.len();
+            let tokens = sequence.room;
             if sequence.prompt == 0 {
                 return Err(Error::mismatch(format!(
                     "prompt {index} has no tokens; expected at least one"
@@ -232,10 +240,11 @@ impl Engine {
                     tokens - sequence.prompt
                 )));
             }
-            if tokens > affordable {
+            if tokens.div_ceil(BLOCK) > affordable {
                 return Err(Error::mismatch(format!(
-                    "prompt {index} needs room for {tokens} tokens; the memory limit of {:.2} GiB holds {affordable}",
-                    self.limits.cache_bytes as f64 / (1_u64 << 30) as f64
+                    "prompt {index} needs room for {tokens} tokens; the memory limit of {:.2} GiB holds {}",
+                    self.limits.cache_bytes as f64 / (1_u64 << 30) as f64,
+                    affordable * BLOCK
                 )));
             }
             if let Some(token) = sequence.tokens.iter().find(|&&token| token as usize >= vocab) {
@@ -244,7 +253,7 @@ impl Engine {
                 )));
             }
         }
-        let wanted: usize = sequences.iter().map(|sequence| sequence.slot.len()).sum();
+        let wanted: usize = sequences.iter().map(|sequence| sequence.room.div_ceil(BLOCK)).sum();
         Ok(wanted.min(affordable))
     }
 
@@ -252,7 +261,8 @@ impl Engine {
     fn step(
         &mut self,
         active: &mut [(usize, Sequence)],
-        cache: &mut KvCache,
+        blocks: &mut Blocks,
+        work: &mut Workspace,
         bank: Option<&AdapterBank>,
     ) -> Result<()> {
         let started = Instant::now();
@@ -260,9 +270,10 @@ impl Engine {
         let mut take = vec![0; active.len()];
         for prefill in [false, true] {
             for ((_, sequence), take) in active.iter().zip(&mut take) {
-                if (sequence.pending() > 1) == prefill && left > 0 {
+                if (sequence.pending() > 1) == prefill && blocks.is_ready(&sequence.table) {
                     *take = sequence.pending().min(left);
                     left -= *take;
+                    sequence.filled_blocks(*take).for_each(|block| blocks.fill(block));
                 }
             }
         }
@@ -278,7 +289,7 @@ impl Engine {
                 prompt_rows += usize::from(position < sequence.prompt);
                 tokens.push(sequence.tokens[position]);
                 rows.push(RowAddress {
-                    start: sequence.slot.start,
+                    blocks: &sequence.table.blocks,
                     position,
                 });
                 candidates.push(sequence.candidate);
@@ -290,53 +301,60 @@ impl Engine {
             line: bank.line(),
             candidates: &candidates,
         });
-        let x = self.model.forward(
-            &Batch {
-                tokens: &tokens,
-                rows: &rows,
-                adapter,
-            },
-            cache,
-        )?;
+        let batch = Batch {
+            tokens: &tokens,
+            rows: &rows,
+            adapter,
+        };
+        self.model.forward(&batch, work)?;
+        let written_rows = rows.len() - prompt_rows;
         for ((_, sequence), take) in active.iter_mut().zip(&take) {
             sequence.cached += take;
         }
-        for wanted in wanted.chunks(LOGIT_ROWS) {
-            let rows: Vec<usize> = wanted.iter().map(|(row, _)| *row).collect();
-            let mut logits = self.model.logits(&x, &rows)?; // [rows, vocab]
-            self.read_logits(active, wanted, slice_mut(&mut logits));
+        // Greedy rows need no logits, only their largest.
+        let (greedy, others): (Vec<_>, Vec<_>) =
+            wanted.into_iter().partition(|(_, index)| active[*index].1.is_greedy());
+        let of = |wanted: &[(usize, usize)]| wanted.iter().map(|(row, _)| *row).collect::<Vec<usize>>();
+        if !greedy.is_empty() {
+            let likeliest = self.model.likeliest(work, &of(&greedy))?;
+            let answers = likeliest.into_iter().map(Answer::Token);
+            self.take(active, &greedy, answers.collect());
+        }
+        for wanted in others.chunks(LOGIT_ROWS) {
+            let asked = ask(active, wanted);
+            let vocab = self.model.config().vocab;
+            let logits = self.model.logits(work, &of(wanted))?;
+            let answers = logits
+                .par_chunks_exact_mut(vocab)
+                .zip(&asked)
+                .map(|(logits, ask)| ask.answer(logits));
+            let answers: Vec<Answer> = answers.collect();
+            self.take(active, wanted, answers);
         }
         let seconds = started.elapsed().as_secs_f64();
-        let written_rows = rows.len() - prompt_rows;
         self.stats.prompt_tokens += prompt_rows;
-        self.stats.prefill_s += seconds * prompt_rows as f64 / rows.len() as f64;
-        self.stats.decode_s += seconds * written_rows as f64 / rows.len() as f64;
+        self.stats.prefill_s += seconds * prompt_rows as f64 / (prompt_rows + written_rows) as f64;
+        self.stats.decode_s += seconds * written_rows as f64 / (prompt_rows + written_rows) as f64;
         Ok(())
     }
 
-    /// Chooses or scores one token for each row of logits.
-    fn read_logits(&mut self, active: &mut [(usize, Sequence)], wanted: &[(usize, usize)], logits: &mut [f32]) {
-        let vocab = self.model.config().vocab;
-        // A sequence that is scored may want several rows of one step: count how many came before.
-        let mut seen = vec![0; active.len()];
-        let asked: Vec<Ask> = wanted
-            .iter()
-            .map(|&(_, index)| {
-                let ask = active[index].1.ask(seen[index]);
-                seen[index] += 1;
-                ask
-            })
-            .collect();
-        let answers: Vec<Answer> = logits
-            .par_chunks_exact_mut(vocab)
-            .zip(&asked)
-            .map(|(logits, ask)| ask.answer(logits))
-            .collect();
+    fn take(&mut self, active: &mut [(usize, Sequence)], wanted: &[(usize, usize)], answers: Vec<Answer>) {
         for (&(_, index), answer) in wanted.iter().zip(answers) {
             self.stats.completion_tokens += usize::from(matches!(answer, Answer::Token(_)));
             active[index].1.take(answer);
         }
     }
+}
+
+/// What each row of logits is for.
+fn ask(active: &[(usize, Sequence)], wanted: &[(usize, usize)]) -> Vec<Ask> {
+    // A sequence that is scored may want several rows of one step: count how many came before.
+    let mut seen = vec![0; active.len()];
+    let asked = wanted.iter().map(|&(_, index)| {
+        seen[index] += 1;
+        active[index].1.ask(seen[index] - 1)
+    });
+    asked.collect()
 }
 
 /// One text on its way through the engine.
@@ -347,8 +365,10 @@ struct Sequence<'a> {
     prompt: usize,
     /// Tokens whose keys and values are in the cache.
     cached: usize,
-    /// Its part of the cache; only the length counts until it has one.
-    slot: Range<usize>,
+    /// Tokens that it may come to.
+    room: usize,
+    /// Its part of the cache; empty until it enters.
+    table: Table,
     candidate: usize,
     work: Work<'a>,
 }
@@ -393,6 +413,17 @@ impl Sequence<'_> {
         }
     }
 
+    /// The blocks whose last token is among the next `take`.
+    fn filled_blocks(&self, take: usize) -> impl Iterator<Item = u32> {
+        self.table.blocks[self.cached / BLOCK..(self.cached + take) / BLOCK]
+            .iter()
+            .copied()
+    }
+
+    fn is_greedy(&self) -> bool {
+        matches!(self.work, Work::Write { request, .. } if request.sampling.is_greedy())
+    }
+
     fn wants_logits(&self, position: usize) -> bool {
         match self.work {
             Work::Write { .. } => position + 1 == self.tokens.len(),
@@ -405,11 +436,7 @@ impl Sequence<'_> {
         match &self.work {
             Work::Write { request, .. } => {
                 let written = (self.tokens.len() - self.prompt) as u64;
-                let uniform = if request.sampling.is_greedy() {
-                    0.0
-                } else {
-                    request.seed.fold(written).uniform()
-                };
+                let uniform = request.seed.fold(written).uniform();
                 Ask::Choose {
                     sampling: request.sampling,
                     uniform,

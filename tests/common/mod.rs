@@ -80,10 +80,7 @@ pub fn json<T: for<'a> Deserialize<'a>>(path: &Path) -> T {
 /// The model of a fixture in an engine.
 pub fn engine(path: &Path, precision: Precision) -> (Weights, Engine) {
     let weights = Weights::open(path).expect("a model that opens");
-    let calibration: Vec<Vec<u32>> = (0..8)
-        .map(|row| (0..24).map(|i| (row * 31 + i * 7) % 128).collect())
-        .collect();
-    let model = Transformer::load(&weights, precision, &calibration).expect("a model that loads");
+    let model = Transformer::load(&weights, precision.into()).expect("a model that loads");
     (weights, Engine::new(model, Limits::default()))
 }
 

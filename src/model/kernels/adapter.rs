@@ -1,10 +1,9 @@
 //! The adapter's side path, in which the rows of one batch may belong to different candidates:
 //! y += U (b ⊙ M (a ⊙ V x)). V, M and U are the same for every candidate; `a` and `b` are a few numbers each, read
-//! from the row's own line of the bank.
+//! from the row's own line of the bank. The first half, b ⊙ M (a ⊙ V x), runs where x is made; the second where W x
+//! comes out.
 
 use super::simd::{dot, simd};
-use super::{for_rows, slice, slice_mut};
-use tch::Tensor;
 
 /// One frozen basis on one weight matrix, as the kernels read it.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,53 +22,67 @@ pub struct SidePath {
     pub b_start: Option<usize>,
 }
 
-/// Adds the side path of every row to the columns of `y` that begin at `column`. `x` `[rows, in]`, `y` `[rows, width]`,
-/// `bank` `[candidates, line]`, `candidates` the line of each row.
-pub fn add_side_path(
-    path: &SidePath,
-    x: &Tensor,
-    y: &mut Tensor,
-    column: usize,
-    bank: &[f32],
-    line: usize,
-    candidates: &[usize],
-) {
-    let (rank, inputs, width) = (path.rank, x.size()[1] as usize, y.size()[1] as usize);
-    let outputs = path.ut.len() / rank.max(1);
-    let x = slice::<f32>(x);
-    for_rows(slice_mut(y), width, |first, rows| {
-        let mut middle = vec![0.0; 2 * rank];
-        for (index, y) in rows.chunks_exact_mut(width).enumerate() {
-            let scales = &bank[candidates[first + index] * line..][..line];
-            let x = &x[(first + index) * inputs..][..inputs];
-            add_row(path, x, &mut y[column..column + outputs], scales, &mut middle);
+/// The side paths on one product, which may serve several modules (q, k and v in one), for the rows of one batch.
+pub struct Side<'a> {
+    /// Each with the column at which its module's outputs begin.
+    pub paths: Vec<(&'a SidePath, usize)>,
+    /// The candidates' factors, `[candidates, line]`.
+    pub bank: &'a [f32],
+    /// Numbers a candidate.
+    pub line: usize,
+    /// The candidate of each row.
+    pub candidates: &'a [usize],
+}
+
+impl Side<'_> {
+    /// Sum of the paths' ranks.
+    pub fn rank(&self) -> usize {
+        self.paths.iter().map(|(path, _)| path.rank).sum()
+    }
+
+    /// Adds U · middle to the outputs that begin at `first`.
+    #[inline(always)]
+    pub(super) fn add(&self, mut middle: &[f32], first: usize, values: &mut [f32]) {
+        let last = first + values.len();
+        for (path, column) in &self.paths {
+            let h;
+            (h, middle) = middle.split_at(path.rank);
+            let outputs = path.ut.len() / path.rank.max(1);
+            let (from, to) = (first.max(*column), last.min(column + outputs));
+            if from >= to {
+                continue;
+            }
+            let values = &mut values[from - first..to - first];
+            for (h, u) in h.iter().zip(path.ut.chunks_exact(outputs)) {
+                for (y, u) in values.iter_mut().zip(&u[from - column..to - column]) {
+                    *y = h.mul_add(*u, *y);
+                }
+            }
         }
-    });
+    }
 }
 
 simd! {
-    fn add_row(path: &SidePath, x: &[f32], y: &mut [f32], scales: &[f32], middle: &mut [f32]) {
-        let (h, mixed) = middle.split_at_mut(path.rank);
-        for ((h, v), a) in h.iter_mut().zip(path.v.chunks_exact(x.len())).zip(&scales[path.a_start..]) {
-            *h = dot(v, x) * a;
-        }
-        let h = match &path.core {
-            None => h,
-            Some(core) => {
-                for (mixed, core) in mixed.iter_mut().zip(core.chunks_exact(path.rank)) {
-                    *mixed = dot(core, h);
+    /// b ⊙ M (a ⊙ V x) of every path for one row. `x` `[in]`, `out` `[sum of ranks]`.
+    pub fn middle(side: &Side, row: usize, x: &[f32], out: &mut [f32]) {
+        let scales = &side.bank[side.candidates[row] * side.line..][..side.line];
+        let mut out = out;
+        for (path, _) in &side.paths {
+            let h;
+            (h, out) = out.split_at_mut(path.rank);
+            for ((h, v), a) in h.iter_mut().zip(path.v.chunks_exact(x.len())).zip(&scales[path.a_start..]) {
+                *h = dot(v, x) * a;
+            }
+            if let Some(core) = &path.core {
+                let from = h.to_vec();
+                for (mixed, core) in h.iter_mut().zip(core.chunks_exact(path.rank)) {
+                    *mixed = dot(core, &from);
                 }
-                mixed
             }
-        };
-        if let Some(b_start) = path.b_start {
-            for (h, b) in h.iter_mut().zip(&scales[b_start..]) {
-                *h *= b;
-            }
-        }
-        for (h, u) in h.iter().zip(path.ut.chunks_exact(y.len())) {
-            for (y, u) in y.iter_mut().zip(u) {
-                *y = h.mul_add(*u, *y);
+            if let Some(b_start) = path.b_start {
+                for (h, b) in h.iter_mut().zip(&scales[b_start..]) {
+                    *h *= b;
+                }
             }
         }
     }
@@ -78,44 +91,63 @@ simd! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::kernels::{Finish, Form, Input, float_product};
     use crate::seed::Seed;
+    use tch::Tensor;
 
-    /// Against the same sum of products in libtorch, rows of two candidates mixed.
+    /// Against the same sum of products in libtorch, rows of two candidates mixed, two paths on one product.
     #[test]
     fn a_mixed_batch_is_what_the_matrices_say() {
-        let (rows, inputs, outputs, rank, line) = (5, 19, 23, 3, 8);
+        let (rows, inputs, outputs, rank, line) = (5, 19, 23, 3, 12);
         let random =
             |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
         let tensor = |values: &[f32], shape: [usize; 2]| Tensor::from_slice(values).view(shape.map(|n| n as i64));
-        let path = SidePath {
+        let path = |seed: u64, a_start: usize| SidePath {
             rank,
-            v: random(1, rank * inputs),
-            core: Some(random(2, rank * rank)),
-            ut: random(3, rank * outputs),
-            a_start: 1,
+            v: random(seed, rank * inputs),
+            core: Some(random(seed + 1, rank * rank)),
+            ut: random(seed + 2, rank * outputs),
+            a_start,
             b_start: Some(5),
         };
+        let (first, second) = (path(1, 1), path(7, 8));
         let (x, bank, candidates) = (random(4, rows * inputs), random(5, 2 * line), [0, 1, 1, 0, 1]);
+        let width = 2 + 2 * outputs;
+        let side = Side {
+            paths: vec![(&first, 2), (&second, 2 + outputs)],
+            bank: &bank,
+            line,
+            candidates: &candidates,
+        };
+        let mut input = Input::default();
+        input.fill([rows, inputs], Form::Float, Some(&side), |row, out| {
+            out.copy_from_slice(&x[row * inputs..][..inputs]);
+        });
+        let finish = Finish {
+            bias: None,
+            side: Some(&side),
+            add: true,
+        };
+        let mut y = vec![1.0; rows * width];
+        float_product(&vec![0.0; rows * width], &input, finish, &mut y);
         let x = tensor(&x, [rows, inputs]);
-        let mut y = Tensor::ones([rows as i64, outputs as i64 + 2], (tch::Kind::Float, tch::Device::Cpu));
-        add_side_path(&path, &x, &mut y, 2, &bank, line, &candidates);
         for (row, candidate) in candidates.into_iter().enumerate() {
             let scales = &bank[candidate * line..][..line];
             let diagonal = |start: usize| Tensor::from_slice(&scales[start..start + rank]).diag(0);
-            let core = tensor(path.core.as_ref().expect("set above"), [rank, rank]);
-            let delta = tensor(&path.ut, [rank, outputs])
-                .tr()
-                .matmul(&diagonal(5))
-                .matmul(&core);
-            let delta = delta.matmul(&diagonal(1)).matmul(&tensor(&path.v, [rank, inputs]));
-            let expected = delta.mv(&x.get(row as i64)) + 1.0;
-            let difference = (y.get(row as i64).narrow(0, 2, outputs as i64) - expected).abs().max();
-            assert!(difference.double_value(&[]) < 1e-4);
-            assert_eq!(
-                y.double_value(&[row as i64, 0]),
-                1.0,
-                "columns before the module's are left alone"
-            );
+            for (path, column) in &side.paths {
+                let core = tensor(path.core.as_ref().expect("set above"), [rank, rank]);
+                let delta = tensor(&path.ut, [rank, outputs])
+                    .tr()
+                    .matmul(&diagonal(5))
+                    .matmul(&core);
+                let delta = delta
+                    .matmul(&diagonal(path.a_start))
+                    .matmul(&tensor(&path.v, [rank, inputs]));
+                let expected = delta.mv(&x.get(row as i64)) + 1.0;
+                let found = Tensor::from_slice(&y[row * width + column..][..outputs]);
+                assert!((found - expected).abs().max().double_value(&[]) < 1e-4);
+            }
+            assert_eq!(y[row * width], 1.0, "columns before the module's are left alone");
         }
     }
 }

@@ -1,31 +1,42 @@
-//! The arithmetic of the forward pass between the matrix products. A batch is a set of rows, one token each, of any
-//! mix of sequences and candidates; every function here works row by row, and every floating-point reduction runs
-//! inside one row in a fixed order, so a row's result does not depend on its neighbours, on the number of rows, or
-//! on the number of threads (promise 3). Work is split over rayon's pool by rows.
+//! The arithmetic of the forward pass on a CPU. A batch is a set of rows, one token each, of any mix of sequences and
+//! candidates; every function here works row by row, and every floating-point reduction runs inside one row in a
+//! fixed order, so a row's result does not depend on its neighbours, on the number of rows, or on the number of threads
+//! (promise 3). Work is split over rayon's pool, by rows or by outputs.
 //!
-//! This is the one room of the crate in which `unsafe` may stand: `view` looks at the memory of a tensor as a
-//! slice, and `simd` calls the same safe code compiled for wider vectors after asking the processor.
+//! A layer is four products, and each is two passes: [`Input::fill`] makes a row of activations and everything that is
+//! read from it (normalised or attended or gated, then quantized, then the side paths' first half), and a product with
+//! its [`Finish`] writes what comes out. Between the first product and the second, [`attention`] turns and stores keys.
+//!
+//! This is the one room of the crate in which `unsafe` may stand: [`view`] looks at the memory of a tensor as a slice
+//! and lets threads write to disjoint parts of one, `simd` calls the same safe code compiled for wider vectors after asking
+//! the processor, and `packed` has the one kernel that is written in the processor's own instructions.
 
 mod adapter;
 mod attention;
+mod input;
+mod output;
+mod packed;
 mod rows;
 mod simd;
 mod view;
 
-pub use adapter::{SidePath, add_side_path};
-pub use attention::{KvLayer, RowAddress, attend, store};
-pub use rows::{RopeAngles, dequantize, log_probability, quantize, quantize_row, remainder, rms_norm, rope, silu_mul};
-pub use view::{View, empty, slice, slice_mut};
+pub use adapter::{Side, SidePath};
+pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_store};
+pub use input::{Form, Input};
+pub use output::{Finish, float_product, packed_argmax, packed_product};
+pub use packed::{Int4Group, PANEL, PackedWeight, QuantizedRows};
+pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row, silu_mul_row};
+pub use view::{View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;
 
-/// Calls `work(first_row, rows)` on neighbouring rows of `width` numbers, in parallel.
+/// Calls `work(scratch, row)` for every row, in parallel; each task makes its own scratch.
 ///
 /// A task gets several rows at once because one row of a small model is too little work to hand to a thread.
-fn for_rows<T: Send>(data: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
-    let rows = data.len() / width.max(1);
+fn for_row_numbers<S>(rows: usize, scratch: impl Fn() -> S + Sync, work: impl Fn(&mut S, usize) + Sync) {
     let chunk = rows.div_ceil(4 * rayon::current_num_threads()).max(1);
-    data.par_chunks_mut(chunk * width)
-        .enumerate()
-        .for_each(|(index, rows)| work(index * chunk, rows));
+    (0..rows.div_ceil(chunk)).into_par_iter().for_each(|task| {
+        let mut scratch = scratch();
+        (task * chunk..rows.min((task + 1) * chunk)).for_each(|row| work(&mut scratch, row));
+    });
 }

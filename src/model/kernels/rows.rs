@@ -1,25 +1,11 @@
-//! Everything that happens to one row on its own: normalisation, int8 quantization and its way back, the gated
-//! activation, rotary positions, and the log-probability of a token.
+//! Everything that happens to one row on its own: normalisation, quantization, the gated activation, rotary positions,
+//! and the log-probability of a token.
 
 use super::simd::{dot, exp, map_sum, max, simd};
-use super::{empty, for_rows, slice, slice_mut};
-use tch::Tensor;
-
-/// RMSNorm (arXiv 1910.07467): x · w / √(mean(x²) + ε). `x` `[rows, width]`, `weight` `[width]`.
-pub fn rms_norm(x: &Tensor, weight: &[f32], eps: f32) -> Tensor {
-    let width = weight.len();
-    let mut out = empty::<f32>(&[x.size()[0] as usize, width]);
-    let x = slice::<f32>(x);
-    for_rows(slice_mut(&mut out), width, |first, rows| {
-        for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-            rms_norm_row(&x[(first + index) * width..][..width], weight, eps, out);
-        }
-    });
-    out
-}
 
 simd! {
-    fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    /// RMSNorm (arXiv 1910.07467): x · w / √(mean(x²) + ε). All `[width]`.
+    pub fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
         let scale = 1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt();
         for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
             *out = x * scale * weight;
@@ -27,116 +13,83 @@ simd! {
     }
 }
 
-/// Symmetric int8 by row: `x ≈ q · scale`, scale = max|x| / 127. `x` `[rows, width]`; returns q and one scale a row.
-pub fn quantize(x: &Tensor) -> (Tensor, Vec<f32>) {
-    let (rows, width) = (x.size()[0] as usize, x.size()[1] as usize);
-    let mut quantized = empty::<i8>(&[rows, width]);
-    let mut scales = vec![0.0; rows];
-    let x = slice::<f32>(x);
-    let chunk = rows.div_ceil(4 * rayon::current_num_threads()).max(1);
-    use rayon::prelude::*;
-    slice_mut::<i8>(&mut quantized)
-        .par_chunks_mut(chunk * width)
-        .zip(scales.par_chunks_mut(chunk))
-        .enumerate()
-        .for_each(|(index, (quantized, scales))| {
-            for (row, (quantized, scale)) in quantized.chunks_exact_mut(width).zip(scales).enumerate() {
-                *scale = quantize_row(&x[(index * chunk + row) * width..][..width], quantized);
-            }
-        });
-    (quantized, scales)
+/// 1.5 · 2²³: a number below 2²² added to it stands, rounded to the nearest (ties to even), in its lowest bits.
+const ROUNDER: f32 = 12_582_912.0;
+
+/// The number rounded to int8; it lies within ±127.
+#[inline(always)]
+fn round(x: f32) -> i8 {
+    (x + ROUNDER).to_bits() as i8
+}
+
+/// The largest magnitude.
+#[inline(always)]
+fn largest(x: &[f32]) -> f32 {
+    let mut lanes = [0.0_f32; 16];
+    let (wide, rest) = x.as_chunks::<16>();
+    for x in wide {
+        for lane in 0..16 {
+            let magnitude = x[lane].abs();
+            lanes[lane] = if magnitude > lanes[lane] {
+                magnitude
+            } else {
+                lanes[lane]
+            };
+        }
+    }
+    rest.iter()
+        .map(|x| x.abs())
+        .chain(lanes)
+        .fold(0.0, |a: f32, b| if b > a { b } else { a })
 }
 
 simd! {
-    /// Quantizes one row into `out` and returns its scale; a row of zeros has scale 0.
-    pub fn quantize_row(x: &[f32], out: &mut [i8]) -> f32 {
-        let mut lanes = [0.0_f32; 16];
-        let (wide, rest) = x.as_chunks::<16>();
-        for x in wide {
-            for lane in 0..16 {
-                let magnitude = x[lane].abs();
-                lanes[lane] = if magnitude > lanes[lane] { magnitude } else { lanes[lane] };
-            }
+    /// Symmetric int8 by groups of a row: x ≈ q · scale, scale = max|x| / 127, and 0 for a group of zeros. `x` `[width]`,
+    /// `numbers` `[⌈width / 4⌉]`, the others `[groups]`; see [`super::QuantizedRows`] for what they are.
+    pub fn quantize_row(
+        x: &[f32],
+        group: usize,
+        numbers: &mut [[i8; 4]],
+        scales: &mut [f32],
+        corrections: &mut [i32],
+        totals: &mut [f32],
+    ) {
+        if let Some(last) = numbers.last_mut() {
+            *last = [0; 4];
         }
-        let largest = rest.iter().map(|x| x.abs()).chain(lanes).fold(0.0, |a: f32, b| if b > a { b } else { a });
+        let flat = numbers.as_flattened_mut();
+        for (index, (x, q)) in x.chunks(group).zip(flat.chunks_mut(group)).enumerate() {
+            let largest = largest(x);
+            let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+            let mut sum = 0;
+            for (q, x) in q.iter_mut().zip(x) {
+                let rounded = round(x * inverse);
+                *q = rounded;
+                sum += i32::from(rounded);
+            }
+            scales[index] = largest / 127.0;
+            corrections[index] = -128 * sum;
+            totals[index] = largest / 127.0 * sum as f32;
+        }
+    }
+}
+
+simd! {
+    /// Symmetric int8 with one scale for a whole row of weights. Returns the scale.
+    pub fn quantize_weights(w: &[f32], q: &mut [i8]) -> f32 {
+        let largest = largest(w);
         let inverse = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-        for (out, x) in out.iter_mut().zip(x) {
-            *out = (x * inverse).round_ties_even() as i8;
+        for (q, w) in q.iter_mut().zip(w) {
+            *q = round(w * inverse);
         }
         largest / 127.0
     }
 }
 
-/// What [`quantize`] leaves over: x − q · scale. `x` and `quantized` `[rows, width]`.
-pub fn remainder(x: &Tensor, quantized: &Tensor, scales: &[f32]) -> Tensor {
-    let width = x.size()[1] as usize;
-    let mut out = empty::<f32>(&[scales.len(), width]);
-    let (x, quantized) = (slice::<f32>(x), slice::<i8>(quantized));
-    for_rows(slice_mut(&mut out), width, |first, rows| {
-        for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-            let row = first + index;
-            remainder_row(
-                &x[row * width..][..width],
-                &quantized[row * width..][..width],
-                scales[row],
-                out,
-            );
-        }
-    });
-    out
-}
-
 simd! {
-    fn remainder_row(x: &[f32], quantized: &[i8], scale: f32, out: &mut [f32]) {
-        for ((out, x), q) in out.iter_mut().zip(x).zip(quantized) {
-            *out = f32::from(*q).mul_add(-scale, *x);
-        }
-    }
-}
-
-/// The way back from an integer product: y = acc · row scale · column scale + bias. `acc` `[rows, width]` i32.
-pub fn dequantize(acc: &Tensor, row_scales: &[f32], column_scales: &[f32], bias: Option<&[f32]>) -> Tensor {
-    let width = column_scales.len();
-    let mut out = empty::<f32>(&[row_scales.len(), width]);
-    let acc = slice::<i32>(acc);
-    for_rows(slice_mut(&mut out), width, |first, rows| {
-        for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-            let row = first + index;
-            dequantize_row(&acc[row * width..][..width], row_scales[row], column_scales, bias, out);
-        }
-    });
-    out
-}
-
-simd! {
-    fn dequantize_row(acc: &[i32], row_scale: f32, column_scales: &[f32], bias: Option<&[f32]>, out: &mut [f32]) {
-        for ((out, acc), scale) in out.iter_mut().zip(acc).zip(column_scales) {
-            *out = *acc as f32 * (row_scale * scale);
-        }
-        if let Some(bias) = bias {
-            for (out, bias) in out.iter_mut().zip(bias) {
-                *out += bias;
-            }
-        }
-    }
-}
-
-/// SwiGLU's middle (arXiv 2002.05202): silu(gate) · up. `gate_up` `[rows, 2·width]`, gate first; returns `[rows, width]`.
-pub fn silu_mul(gate_up: &Tensor) -> Tensor {
-    let (rows, width) = (gate_up.size()[0] as usize, gate_up.size()[1] as usize / 2);
-    let mut out = empty::<f32>(&[rows, width]);
-    let gate_up = slice::<f32>(gate_up);
-    for_rows(slice_mut(&mut out), width, |first, rows| {
-        for (index, out) in rows.chunks_exact_mut(width).enumerate() {
-            let (gate, up) = gate_up[(first + index) * 2 * width..][..2 * width].split_at(width);
-            silu_mul_row(gate, up, out);
-        }
-    });
-    out
-}
-
-simd! {
-    fn silu_mul_row(gate: &[f32], up: &[f32], out: &mut [f32]) {
+    /// SwiGLU's middle (arXiv 2002.05202): silu(gate) · up. `gate_up` `[2·width]`, gate first; `out` `[width]`.
+    pub fn silu_mul_row(gate_up: &[f32], out: &mut [f32]) {
+        let (gate, up) = gate_up.split_at(out.len());
         for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
             *out = gate / (1.0 + exp(-gate)) * up;
         }
@@ -163,24 +116,17 @@ impl RopeAngles {
             sin,
         }
     }
-}
 
-/// Rotates the first `heads` heads of every row by its angles, in place; dimension i pairs with i + head_dim/2, as
-/// Hugging Face lays them out. `x` `[rows, width]` with the heads first.
-pub fn rope(x: &mut Tensor, heads: usize, angles: &RopeAngles) {
-    let width = x.size()[1] as usize;
-    let half = angles.half;
-    for_rows(slice_mut(x), width, |first, rows| {
-        for (index, row) in rows.chunks_exact_mut(width).enumerate() {
-            let at = (first + index) * half;
-            let (cos, sin) = (&angles.cos[at..at + half], &angles.sin[at..at + half]);
-            rope_row(&mut row[..heads * 2 * half], cos, sin);
-        }
-    });
+    /// Turns heads by a row's angles; dimension i pairs with i + head_dim/2, as Hugging Face lays them out. `heads`
+    /// `[heads · head_dim]`.
+    pub(super) fn rotate(&self, row: usize, heads: &mut [f32]) {
+        let at = row * self.half..(row + 1) * self.half;
+        rotate_row(heads, &self.cos[at.clone()], &self.sin[at]);
+    }
 }
 
 simd! {
-    fn rope_row(heads: &mut [f32], cos: &[f32], sin: &[f32]) {
+    fn rotate_row(heads: &mut [f32], cos: &[f32], sin: &[f32]) {
         let half = cos.len();
         for head in heads.chunks_exact_mut(2 * half) {
             let (low, high) = head.split_at_mut(half);
@@ -203,77 +149,111 @@ simd! {
     }
 }
 
+simd! {
+    /// Index of the largest number, the first of equals; 0 where there is none but NaN.
+    pub fn argmax(values: &[f32]) -> u32 {
+        let largest = max(values);
+        values.iter().position(|&value| value == largest).unwrap_or(0) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::seed::Seed;
-    use tch::Kind;
+    use tch::{Kind, Tensor};
 
-    fn random(rows: i64, width: i64, seed: u64) -> Tensor {
-        let numbers: Vec<f32> = Seed::new(seed)
-            .normals((rows * width) as usize)
-            .iter()
-            .map(|&x| x as f32)
-            .collect();
-        Tensor::from_slice(&numbers).view([rows, width])
+    fn random(n: usize, seed: u64) -> Vec<f32> {
+        Seed::new(seed).normals(n).iter().map(|&x| x as f32).collect()
     }
 
-    fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {
-        (a - b).abs().max().double_value(&[])
+    fn largest_difference(found: &[f32], expected: &Tensor) -> f64 {
+        (Tensor::from_slice(found) - expected).abs().max().double_value(&[])
     }
 
     #[test]
     fn rms_norm_is_librarys() {
-        let x = random(7, 53, 1);
-        let weight = random(1, 53, 2).view([53]);
-        let expected = &x * (x.square().mean_dim([1_i64].as_slice(), true, Kind::Float) + 1e-5).rsqrt() * &weight;
-        assert!(largest_difference(&rms_norm(&x, slice(&weight), 1e-5), &expected) < 1e-6);
+        let (x, weight) = (random(53, 1), random(53, 2));
+        let t = Tensor::from_slice(&x);
+        let expected = &t * (t.square().mean(Kind::Float) + 1e-5).rsqrt() * Tensor::from_slice(&weight);
+        let mut out = vec![0.0; 53];
+        rms_norm_row(&x, &weight, 1e-5, &mut out);
+        assert!(largest_difference(&out, &expected) < 1e-6);
     }
 
     #[test]
-    fn quantization_errs_by_half_a_step() {
-        let x = random(5, 100, 3);
-        let (quantized, scales) = quantize(&x);
-        let back = quantized.to_kind(Kind::Float) * Tensor::from_slice(&scales).view([5, 1]);
-        let largest_scale = scales.iter().fold(0.0_f32, |a, &b| a.max(b));
-        assert!(largest_difference(&back, &x) <= f64::from(largest_scale) * 0.500_01);
-        assert_eq!(quantized.abs().max().int64_value(&[]), 127);
+    fn quantization_errs_by_half_a_step_of_its_group() {
+        let (width, group) = (102, 20);
+        let mut x = random(width, 3);
+        x[40..60].fill(0.0);
+        let groups = width.div_ceil(group);
+        let (mut numbers, mut scales) = (vec![[1; 4]; width.div_ceil(4)], vec![0.0; groups]);
+        let (mut corrections, mut totals) = (vec![0; groups], vec![0.0; groups]);
+        quantize_row(&x, group, &mut numbers, &mut scales, &mut corrections, &mut totals);
+        let q = numbers.as_flattened();
+        assert_eq!(q[width..], [0; 2], "padding is zero");
+        for (index, (x, q)) in x.chunks(group).zip(q[..width].chunks(group)).enumerate() {
+            let largest = x.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
+            assert_eq!(scales[index], largest / 127.0);
+            assert!(q.iter().all(|q| *q != -128));
+            for (x, q) in x.iter().zip(q) {
+                assert!((f32::from(*q) * scales[index] - x).abs() <= scales[index] * 0.500_01);
+            }
+            let sum: i32 = q.iter().map(|&q| i32::from(q)).sum();
+            assert_eq!(corrections[index], -128 * sum);
+            assert_eq!(totals[index], scales[index] * sum as f32);
+        }
     }
 
     #[test]
-    fn a_row_of_zeros_stays_zero() {
-        let (quantized, scales) = quantize(&Tensor::zeros([1, 20], (Kind::Float, tch::Device::Cpu)));
-        assert_eq!(slice::<i8>(&quantized), [0; 20]);
-        assert_eq!(scales, [0.0]);
+    fn rounding_is_to_the_nearest_even() {
+        for step in -1270..=1270 {
+            let x = step as f32 / 10.0;
+            assert_eq!(round(x), x.round_ties_even() as i8, "{x}");
+        }
+    }
+
+    #[test]
+    fn argmax_takes_the_first_of_the_largest() {
+        assert_eq!(argmax(&[1.0, 3.0, 3.0, f32::NAN]), 1);
+        assert_eq!(argmax(&[f32::NAN, 0.5]), 1);
+        assert_eq!(argmax(&[f32::NAN]), 0);
+        let mut many = vec![-1.0; 1000];
+        many[701] = 2.0;
+        assert_eq!(argmax(&many), 701);
     }
 
     #[test]
     fn silu_mul_is_librarys() {
-        let gate_up = random(3, 2 * 37, 4) * 3.0;
-        let expected = gate_up.narrow(1, 0, 37).silu() * gate_up.narrow(1, 37, 37);
-        assert!(largest_difference(&silu_mul(&gate_up), &expected) < 1e-5);
+        let gate_up: Vec<f32> = random(2 * 37, 4).iter().map(|x| x * 3.0).collect();
+        let t = Tensor::from_slice(&gate_up);
+        let mut out = vec![0.0; 37];
+        silu_mul_row(&gate_up, &mut out);
+        assert!(largest_difference(&out, &(t.narrow(0, 0, 37).silu() * t.narrow(0, 37, 37))) < 1e-5);
     }
 
     #[test]
     fn log_probability_is_librarys() {
-        let mut logits = random(1, 1000, 5) * 4.0;
-        let expected = logits.log_softmax(1, Kind::Float).double_value(&[0, 17]);
-        let found = log_probability(slice_mut(&mut logits), 17);
+        let mut logits: Vec<f32> = random(1000, 5).iter().map(|x| x * 4.0).collect();
+        let expected = Tensor::from_slice(&logits)
+            .log_softmax(0, Kind::Float)
+            .double_value(&[17]);
+        let found = log_probability(&mut logits, 17);
         assert!((f64::from(found) - expected).abs() < 1e-5, "{found} {expected}");
     }
 
     #[test]
     fn a_rotation_keeps_lengths_and_position_zero_is_none() {
-        let x = random(2, 12, 6);
-        let mut rotated = x.copy();
-        rope(&mut rotated, 2, &RopeAngles::new(&[1.0, 0.1], [0, 7].into_iter()));
-        assert_eq!(slice::<f32>(&rotated)[..12], slice::<f32>(&x)[..12]);
-        let norm = |t: &Tensor| t.get(1).narrow(0, 0, 4).norm().double_value(&[]);
-        assert!((norm(&rotated) - norm(&x)).abs() < 1e-5);
-        assert_eq!(
-            slice::<f32>(&rotated)[20..],
-            slice::<f32>(&x)[20..],
-            "what follows the heads is left alone"
-        );
+        let angles = RopeAngles::new(&[1.0, 0.1], [0, 7].into_iter());
+        let x = random(8, 6);
+        let (mut still, mut turned) = (x.clone(), x.clone());
+        angles.rotate(0, &mut still);
+        angles.rotate(1, &mut turned);
+        assert_eq!(still, x);
+        assert_ne!(turned, x);
+        let norm = |head: &[f32]| head.iter().map(|x| x * x).sum::<f32>().sqrt();
+        for (turned, x) in turned.chunks(4).zip(x.chunks(4)) {
+            assert!((norm(turned) - norm(x)).abs() < 1e-5);
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! A tensor's memory as a slice, so that plain loops and libtorch's products work on the same numbers without a copy.
 
 use half::bf16;
+use std::marker::PhantomData;
+use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 /// A number type that a tensor can hold and a loop can read.
@@ -49,6 +51,85 @@ pub fn slice_mut<T: View>(tensor: &mut Tensor) -> &mut [T] {
 pub fn empty<T: View>(shape: &[usize]) -> Tensor {
     let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
     Tensor::empty(shape, (T::KIND, Device::Cpu))
+}
+
+/// A tensor `[rows, width]` over numbers that somebody else owns, without a copy.
+pub fn borrowed<'a>(numbers: &'a [f32], width: usize) -> Borrowed<'a> {
+    let shape = [(numbers.len() / width) as i64, width as i64];
+    let strides = [width as i64, 1];
+    // SAFETY: the numbers are initialised, lie in rows of `width`, and outlive the tensor, which `Borrowed` ties to them and
+    // only lends out for reading.
+    let tensor = unsafe { Tensor::from_blob(numbers.as_ptr().cast(), &shape, &strides, Kind::Float, Device::Cpu) };
+    Borrowed {
+        tensor,
+        numbers: PhantomData,
+    }
+}
+
+/// See [`borrowed`].
+#[derive(Debug)]
+pub struct Borrowed<'a> {
+    tensor: Tensor,
+    numbers: PhantomData<&'a [f32]>,
+}
+
+impl Borrowed<'_> {
+    /// The tensor, to read.
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+}
+
+/// Numbers that several threads write at once, each its own part.
+pub struct Shared<'a, T> {
+    data: *mut T,
+    len: usize,
+    numbers: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: the only way to the numbers is `part`, whose callers promise that no two parts overlap in time and place.
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+
+impl<'a, T: Copy> Shared<'a, T> {
+    /// Takes the numbers for as long as it lives.
+    pub fn new(numbers: &'a mut [T]) -> Self {
+        Self {
+            data: numbers.as_mut_ptr(),
+            len: numbers.len(),
+            numbers: PhantomData,
+        }
+    }
+
+    /// Writes one number.
+    ///
+    /// # Safety
+    /// No part that holds this number may be alive, and nobody else may write it at the same time.
+    #[inline(always)]
+    pub unsafe fn set(&self, index: usize, value: T) {
+        assert!(index < self.len, "one of the numbers");
+        // SAFETY: within the numbers, as just asserted, and nobody else's, as the caller promises; `T: Copy` needs no drop.
+        unsafe { self.data.add(index).write(value) };
+    }
+
+    /// A part of the numbers.
+    ///
+    /// # Safety
+    /// No other part that overlaps with this one may be alive.
+    ///
+    /// # Panics
+    /// When the range does not lie within the numbers.
+    #[allow(clippy::mut_from_ref)]
+    #[inline(always)]
+    pub unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(
+            range.start <= range.end && range.end <= self.len,
+            "a part of the numbers"
+        );
+        // SAFETY: within the numbers, as just asserted, and nobody else's, as the caller promises.
+        unsafe { std::slice::from_raw_parts_mut(self.data.add(range.start), range.len()) }
+    }
 }
 
 fn check<T: View>(tensor: &Tensor) {

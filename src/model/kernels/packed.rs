@@ -1,0 +1,499 @@
+//! Quantized weights as the product wants them, and the product: y = W x for int8 activations with one scale for each
+//! group of a row's numbers. Within a group the sum of products is an integer and exact; between groups it is f32, in
+//! the order of the groups. So a row's result depends on nothing but the row (promise 3), on any processor.
+//!
+//! Weights lie in panels of 32 outputs, four inputs of one output side by side, because that is what one VNNI instruction
+//! eats: 16 outputs × 4 unsigned bytes times 4 signed bytes of a row. Weights are therefore stored unsigned (int8
+//! plus 128, int4 as it is), and what the shift adds is a multiple of the row's sum, which is known.
+
+use half::f16;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Outputs of one panel.
+pub const PANEL: usize = 32;
+
+/// Rows that one tile works on: as many accumulators as fit into 32 registers beside what they are fed with.
+const TILE_ROWS: usize = 6;
+
+/// One cache line of weights: 16 outputs × 4 inputs in int8, 32 outputs × 4 inputs in int4 (the low halves are the
+/// first 16 outputs).
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
+/// A weight matrix `[out, in]` in int8 or int4.
+#[derive(Clone, Debug)]
+pub struct PackedWeight {
+    outputs: usize,
+    inputs: usize,
+    /// Inputs that share a scale of the activations, and in int4 of the weights too; a multiple of 4.
+    group: usize,
+    /// `[panels, ⌈in / 4⌉, lines a step]`.
+    lines: Vec<Line>,
+    scales: Scales,
+}
+
+#[derive(Clone, Debug)]
+enum Scales {
+    /// w = scale · q, one scale an output, `[panels · 32]`.
+    Int8(Vec<f32>),
+    /// w = scale · q + min, `[panels, groups, 32]` of each.
+    Int4 { scales: Vec<f16>, mins: Vec<f16> },
+}
+
+/// Weights of one output and one group in int4: w = scale · q + min, q in 0..=15.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Int4Group {
+    /// The step.
+    pub scale: f16,
+    /// What q = 0 stands for.
+    pub min: f16,
+}
+
+/// Rows of activations in int8, with one scale a group: x ≈ scale · q.
+#[derive(Clone, Debug, Default)]
+pub struct QuantizedRows {
+    /// Numbers of a row.
+    pub width: usize,
+    /// Numbers that share a scale.
+    pub group: usize,
+    /// `[rows, ⌈width / 4⌉]`, four numbers each, the rest zero.
+    pub numbers: Vec<[i8; 4]>,
+    /// `[rows, groups]`.
+    pub scales: Vec<f32>,
+    /// −128 · Σ q of each group, `[rows, groups]`: takes back what unsigned int8 weights add.
+    pub corrections: Vec<i32>,
+    /// scale · Σ q of each group, `[rows, groups]`: what the weights' minima are multiplied by.
+    pub totals: Vec<f32>,
+}
+
+impl QuantizedRows {
+    /// Makes room for `rows` rows of `width` numbers in groups of `group`.
+    pub fn resize(&mut self, rows: usize, width: usize, group: usize) {
+        (self.width, self.group) = (width, group);
+        self.numbers.resize(rows * self.steps(), [0; 4]);
+        for floats in [&mut self.scales, &mut self.totals] {
+            floats.resize(rows * width.div_ceil(group), 0.0);
+        }
+        self.corrections.resize(rows * width.div_ceil(group), 0);
+    }
+
+    /// Groups of a row.
+    pub fn groups(&self) -> usize {
+        self.width.div_ceil(self.group)
+    }
+
+    /// Fours of a row.
+    pub fn steps(&self) -> usize {
+        self.width.div_ceil(4)
+    }
+
+    fn rows(&self) -> usize {
+        self.scales.len() / self.groups().max(1)
+    }
+}
+
+impl PackedWeight {
+    /// An int8 matrix of `shape` `[out, in]` without numbers yet; activations are to come in groups of `group`.
+    pub fn int8(shape: [usize; 2], group: usize) -> Self {
+        let panels = shape[0].div_ceil(PANEL);
+        Self::empty(shape, group, 2, Scales::Int8(vec![0.0; panels * PANEL]))
+    }
+
+    /// An int4 matrix of `shape` `[out, in]` without numbers yet, in groups of `group` inputs.
+    pub fn int4(shape: [usize; 2], group: usize) -> Self {
+        let numbers = shape[0].div_ceil(PANEL) * shape[1].div_ceil(group) * PANEL;
+        let zeros = vec![f16::ZERO; numbers];
+        let (scales, mins) = (zeros.clone(), zeros);
+        Self::empty(shape, group, 1, Scales::Int4 { scales, mins })
+    }
+
+    fn empty([outputs, inputs]: [usize; 2], group: usize, lines_a_step: usize, scales: Scales) -> Self {
+        assert!(
+            group > 0 && group % 4 == 0,
+            "a group is a multiple of four inputs, not {group}"
+        );
+        // q = 0: 128 in int8.
+        let byte = if lines_a_step == 2 { 128 } else { 0 };
+        let lines = vec![Line([byte; 64]); outputs.div_ceil(PANEL) * inputs.div_ceil(4) * lines_a_step];
+        Self {
+            outputs,
+            inputs,
+            group,
+            lines,
+            scales,
+        }
+    }
+
+    /// `[out, in]`.
+    pub fn shape(&self) -> [usize; 2] {
+        [self.outputs, self.inputs]
+    }
+
+    /// How many inputs share a scale of the activations.
+    pub fn group(&self) -> usize {
+        self.group
+    }
+
+    /// Whether the weights are int4.
+    pub fn is_int4(&self) -> bool {
+        matches!(self.scales, Scales::Int4 { .. })
+    }
+
+    /// Bytes of weights and scales.
+    pub fn bytes(&self) -> usize {
+        let scales = match &self.scales {
+            Scales::Int8(scales) => 4 * scales.len(),
+            Scales::Int4 { scales, mins } => 2 * (scales.len() + mins.len()),
+        };
+        64 * self.lines.len() + scales
+    }
+
+    /// Every byte of weights and scales in a fixed order, for digests.
+    pub fn visit_bytes(&self, visit: &mut dyn FnMut(&[u8])) {
+        self.lines.iter().for_each(|line| visit(&line.0));
+        match &self.scales {
+            Scales::Int8(scales) => scales.iter().for_each(|scale| visit(&scale.to_le_bytes())),
+            Scales::Int4 { scales, mins } => {
+                scales
+                    .iter()
+                    .chain(mins)
+                    .for_each(|number| visit(&number.to_le_bytes()));
+            }
+        }
+    }
+
+    /// Sets a row of an int8 matrix. `q` `[in]`, none of them −128.
+    pub fn set_int8_row(&mut self, output: usize, q: &[i8], scale: f32) {
+        let Scales::Int8(scales) = &mut self.scales else {
+            panic!("an int8 row for an int4 matrix");
+        };
+        scales[output] = scale;
+        let lines = self.panel_lines(output / PANEL);
+        for (step, four) in q.chunks(4).enumerate() {
+            let (line, at) = (2 * step + output % PANEL / 16, output % 16 * 4);
+            for (byte, q) in self.lines[lines.start + line].0[at..].iter_mut().zip(four) {
+                *byte = (i16::from(*q) + 128) as u8;
+            }
+        }
+    }
+
+    /// Sets a row of an int4 matrix. `q` `[in]`, each in 0..=15, and one group's numbers for each group.
+    pub fn set_int4_row(&mut self, output: usize, q: &[u8], groups: &[Int4Group]) {
+        let places = (0..groups.len())
+            .map(|group| self.int4_place(output, group))
+            .collect::<Vec<_>>();
+        let Scales::Int4 { scales, mins } = &mut self.scales else {
+            panic!("an int4 row for an int8 matrix");
+        };
+        for (place, group) in places.into_iter().zip(groups) {
+            scales[place] = group.scale;
+            mins[place] = group.min;
+        }
+        let lines = self.panel_lines(output / PANEL);
+        let shift = output % PANEL / 16 * 4;
+        for (step, four) in q.chunks(4).enumerate() {
+            let at = output % 16 * 4;
+            for (byte, q) in self.lines[lines.start + step].0[at..].iter_mut().zip(four) {
+                *byte = (*byte & !(15 << shift)) | (q << shift);
+            }
+        }
+    }
+
+    /// A row in f32, as the product means it. `out` `[in]`.
+    pub fn row(&self, output: usize, out: &mut [f32]) {
+        let lines = &self.lines[self.panel_lines(output / PANEL)];
+        let (half, at) = (output % PANEL / 16, output % 16 * 4);
+        for (input, out) in out.iter_mut().enumerate() {
+            let (step, byte) = (input / 4, at + input % 4);
+            *out = match &self.scales {
+                Scales::Int8(scales) => f32::from(i16::from(lines[2 * step + half].0[byte]) - 128) * scales[output],
+                Scales::Int4 { scales, mins } => {
+                    let place = self.int4_place(output, input / self.group);
+                    let q = lines[step].0[byte] >> (4 * half) & 15;
+                    f32::from(q) * scales[place].to_f32() + mins[place].to_f32()
+                }
+            };
+        }
+    }
+
+    fn panel_lines(&self, panel: usize) -> Range<usize> {
+        let lines = self.inputs.div_ceil(4) * if self.is_int4() { 1 } else { 2 };
+        panel * lines..(panel + 1) * lines
+    }
+
+    fn int4_place(&self, output: usize, group: usize) -> usize {
+        (output / PANEL * self.inputs.div_ceil(self.group) + group) * PANEL + output % PANEL
+    }
+
+    /// y = W x for all rows; hands every row's outputs to `sink(worker, row, first output, values)` in pieces of at most a
+    /// panel. A worker is a thread's share of the panels: one worker sees its pieces of a row in order, and one piece
+    /// comes to exactly one worker. Returns how many workers there were; see [`PackedWeight::workers`].
+    pub fn product(&self, x: &QuantizedRows, sink: &(impl Fn(usize, usize, usize, &mut [f32]) + Sync)) {
+        assert_eq!(
+            (x.width, x.group),
+            (self.inputs, self.group),
+            "activations made for this matrix"
+        );
+        let panels = self.outputs.div_ceil(PANEL);
+        let share = panels.div_ceil(self.workers());
+        (0..self.workers()).into_par_iter().for_each(|worker| {
+            for panel in worker * share..panels.min((worker + 1) * share) {
+                let valid = PANEL.min(self.outputs - panel * PANEL);
+                self.panel_product(panel, x, &|row, values: &mut [f32; PANEL]| {
+                    sink(worker, row, panel * PANEL, &mut values[..valid]);
+                });
+            }
+        });
+    }
+
+    /// Into how many shares the panels are divided.
+    pub fn workers(&self) -> usize {
+        let panels = self.outputs.div_ceil(PANEL);
+        panels.min(4 * rayon::current_num_threads())
+    }
+
+    fn panel_product(&self, panel: usize, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+        let panel = Panel::of(self, panel);
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
+                // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
+                unsafe {
+                    match panel.scales {
+                        PanelScales::Int8(_) => vnni::panel::<false>(&panel, x, sink),
+                        PanelScales::Int4 { .. } => vnni::panel::<true>(&panel, x, sink),
+                    }
+                }
+                return;
+            }
+        }
+        portable_panel(&panel, x, sink);
+    }
+}
+
+/// The weights of one panel.
+struct Panel<'a> {
+    lines: &'a [Line],
+    scales: PanelScales<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum PanelScales<'a> {
+    Int8(&'a [f32; PANEL]),
+    /// By group.
+    Int4 {
+        scales: &'a [[f16; PANEL]],
+        mins: &'a [[f16; PANEL]],
+    },
+}
+
+impl<'a> Panel<'a> {
+    fn of(weight: &'a PackedWeight, panel: usize) -> Self {
+        let groups = weight.inputs.div_ceil(weight.group);
+        let scales = match &weight.scales {
+            Scales::Int8(scales) => PanelScales::Int8(&scales.as_chunks().0[panel]),
+            Scales::Int4 { scales, mins } => PanelScales::Int4 {
+                scales: &scales.as_chunks().0[panel * groups..][..groups],
+                mins: &mins.as_chunks().0[panel * groups..][..groups],
+            },
+        };
+        Self {
+            lines: &weight.lines[weight.panel_lines(panel)],
+            scales,
+        }
+    }
+}
+
+/// The safe twin of the tiles: one row at a time, the same operations in the same order.
+#[inline(always)]
+fn portable_rows(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+    let (groups, steps, group_steps) = (x.groups(), x.steps(), x.group / 4);
+    for row in 0..x.rows() {
+        let numbers = &x.numbers[row * steps..][..steps];
+        let mut sums = [0.0_f32; PANEL];
+        for (group, numbers) in numbers.chunks(group_steps).enumerate() {
+            let (first, at) = (group * group_steps, row * groups + group);
+            let scale = x.scales[at];
+            match panel.scales {
+                PanelScales::Int8(_) => {
+                    let mut dots = [x.corrections[at]; PANEL];
+                    let lines = panel.lines[2 * first..].as_chunks::<2>().0;
+                    for (four, [low, high]) in numbers.iter().zip(lines) {
+                        add_products(&mut dots[..16], &low.0, four);
+                        add_products(&mut dots[16..], &high.0, four);
+                    }
+                    for (sum, dot) in sums.iter_mut().zip(dots) {
+                        *sum = (dot as f32).mul_add(scale, *sum);
+                    }
+                }
+                PanelScales::Int4 { scales, mins } => {
+                    let mut dots = [0_i32; PANEL];
+                    for (four, line) in numbers.iter().zip(&panel.lines[first..]) {
+                        add_products(&mut dots[..16], &line.0.map(|byte| byte & 15), four);
+                        add_products(&mut dots[16..], &line.0.map(|byte| byte >> 4), four);
+                    }
+                    let total = x.totals[at];
+                    for (index, sum) in sums.iter_mut().enumerate() {
+                        let (step, min) = (scales[group][index].to_f32(), mins[group][index].to_f32());
+                        *sum = (dots[index] as f32 * step).mul_add(scale, *sum);
+                        *sum = min.mul_add(total, *sum);
+                    }
+                }
+            }
+        }
+        if let PanelScales::Int8(scales) = panel.scales {
+            for (sum, scale) in sums.iter_mut().zip(scales) {
+                *sum *= scale;
+            }
+        }
+        sink(row, &mut sums);
+    }
+}
+
+#[inline(always)]
+fn add_products(dots: &mut [i32], weights: &[u8; 64], four: &[i8; 4]) {
+    let x = four.map(i32::from);
+    for (dot, w) in dots.iter_mut().zip(weights.as_chunks::<4>().0) {
+        let w = w.map(i32::from);
+        *dot += w[0] * x[0] + w[1] * x[1] + w[2] * x[2] + w[3] * x[3];
+    }
+}
+
+fn portable_panel(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2,fma,f16c")]
+        fn avx2(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+            portable_rows(panel, x, sink);
+        }
+        use std::arch::is_x86_feature_detected as has;
+        if has!("avx2") && has!("fma") && has!("f16c") {
+            // SAFETY: the processor has just said that it has every feature that this version is compiled for.
+            return unsafe { avx2(panel, x, sink) };
+        }
+    }
+    portable_rows(panel, x, sink);
+}
+
+#[cfg(target_arch = "x86_64")]
+mod vnni {
+    use super::{PANEL, Panel, PanelScales, QuantizedRows, TILE_ROWS};
+    use std::arch::x86_64::{
+        __m256i, __m512, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
+        _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
+        _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
+    };
+
+    /// All rows through one panel, a tile at a time.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")]
+    pub fn panel<const INT4: bool>(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+        let rows = x.rows();
+        let whole = rows - rows % TILE_ROWS;
+        for row in (0..whole).step_by(TILE_ROWS) {
+            tile::<TILE_ROWS, INT4>(panel, x, row, sink);
+        }
+        match rows - whole {
+            0 => {}
+            1 => tile::<1, INT4>(panel, x, whole, sink),
+            2 => tile::<2, INT4>(panel, x, whole, sink),
+            3 => tile::<3, INT4>(panel, x, whole, sink),
+            4 => tile::<4, INT4>(panel, x, whole, sink),
+            _ => tile::<5, INT4>(panel, x, whole, sink),
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")]
+    #[inline]
+    fn tile<const ROWS: usize, const INT4: bool>(
+        panel: &Panel,
+        x: &QuantizedRows,
+        first_row: usize,
+        sink: &impl Fn(usize, &mut [f32; PANEL]),
+    ) {
+        let (groups, steps, group_steps) = (x.groups(), x.steps(), x.group / 4);
+        let lines_a_step = if INT4 { 1 } else { 2 };
+        assert!(panel.lines.len() == steps * lines_a_step && x.numbers.len() >= (first_row + ROWS) * steps);
+        let numbers = x.numbers[first_row * steps..].as_ptr().cast::<i32>();
+        let lines = panel.lines.as_ptr().cast::<u8>();
+        let low_halves = _mm512_set1_epi8(15);
+        let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
+        for group in 0..groups {
+            let of_row = |row: usize| (first_row + row) * groups + group;
+            let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
+            if !INT4 {
+                for (row, dots) in dots.iter_mut().enumerate() {
+                    *dots = [_mm512_set1_epi32(x.corrections[of_row(row)]); 2];
+                }
+            }
+            for step in group * group_steps..steps.min((group + 1) * group_steps) {
+                // SAFETY: `step < steps`, and the assertion above says that the panel has `steps · lines_a_step`
+                // lines of 64 bytes.
+                let weights = unsafe {
+                    let line = _mm512_loadu_si512(lines.add(64 * lines_a_step * step).cast());
+                    if INT4 {
+                        let high = _mm512_srli_epi16::<4>(line);
+                        [_mm512_and_si512(line, low_halves), _mm512_and_si512(high, low_halves)]
+                    } else {
+                        [line, _mm512_loadu_si512(lines.add(128 * step + 64).cast())]
+                    }
+                };
+                for (row, dots) in dots.iter_mut().enumerate() {
+                    // SAFETY: `row < ROWS` and `step < steps`: within the numbers, as asserted above.
+                    let four = _mm512_set1_epi32(unsafe { numbers.add(row * steps + step).read_unaligned() });
+                    dots[0] = _mm512_dpbusd_epi32(dots[0], weights[0], four);
+                    dots[1] = _mm512_dpbusd_epi32(dots[1], weights[1], four);
+                }
+            }
+            if let (true, PanelScales::Int4 { scales, mins }) = (INT4, panel.scales) {
+                let (scales, mins) = (halves(&scales[group]), halves(&mins[group]));
+                for row in 0..ROWS {
+                    let scale = _mm512_set1_ps(x.scales[of_row(row)]);
+                    let total = _mm512_set1_ps(x.totals[of_row(row)]);
+                    for half in 0..2 {
+                        let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[row][half]), scales[half]);
+                        let sum = _mm512_fmadd_ps(dot, scale, sums[row][half]);
+                        sums[row][half] = _mm512_fmadd_ps(mins[half], total, sum);
+                    }
+                }
+            } else {
+                for row in 0..ROWS {
+                    let scale = _mm512_set1_ps(x.scales[of_row(row)]);
+                    for half in 0..2 {
+                        let dot = _mm512_cvtepi32_ps(dots[row][half]);
+                        sums[row][half] = _mm512_fmadd_ps(dot, scale, sums[row][half]);
+                    }
+                }
+            }
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            let mut out = [0.0; PANEL];
+            for half in 0..2 {
+                if let PanelScales::Int8(scales) = panel.scales {
+                    // SAFETY: sixteen of the 32 scales.
+                    let scales = unsafe { _mm512_loadu_ps(scales[16 * half..][..16].as_ptr()) };
+                    sums[half] = _mm512_mul_ps(sums[half], scales);
+                }
+                // SAFETY: sixteen of the 32 outputs.
+                unsafe { _mm512_storeu_ps(out[16 * half..][..16].as_mut_ptr(), sums[half]) };
+            }
+            sink(first_row + row, &mut out);
+        }
+    }
+
+    /// 32 half-precision numbers in f32.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn halves(numbers: &[half::f16; PANEL]) -> [__m512; 2] {
+        let at = numbers.as_ptr().cast::<__m256i>();
+        // SAFETY: 32 numbers of two bytes are two vectors of 32 bytes.
+        unsafe {
+            [
+                _mm512_cvtph_ps(at.read_unaligned()),
+                _mm512_cvtph_ps(at.add(1).read_unaligned()),
+            ]
+        }
+    }
+}
