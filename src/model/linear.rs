@@ -5,7 +5,9 @@
 //! scale. int4 has weights in groups too. Both run in our own kernel ([`kernels::PackedWeight`]), whose result does not
 //! depend on how a batch is put together; f32 and bf16 are libtorch's products.
 
-use super::kernels::{self, Finish, Form, Input, Int4Group, PackedWeight, Side, borrowed, empty, slice, slice_mut};
+use super::kernels::{
+    self, Finish, Form, Frozen, Input, Int4Group, PackedWeight, Side, borrowed, empty, slice, slice_mut,
+};
 use crate::error::{Error, Result};
 use half::{bf16, f16};
 use rayon::prelude::*;
@@ -57,7 +59,7 @@ pub struct Linear {
 #[derive(Debug)]
 enum Weight {
     /// `[out, in]`, f32 or bf16.
-    Float(Tensor),
+    Float(Frozen),
     Packed(PackedWeight),
 }
 
@@ -100,7 +102,7 @@ impl Linear {
             Precision::F32 => {
                 let mut weight = empty::<f32>(&shape);
                 source.floats(0..outputs, slice_mut(&mut weight))?;
-                Weight::Float(weight)
+                Weight::Float(Frozen::new(weight))
             }
             Precision::Bf16 => {
                 let mut weight = empty::<bf16>(&shape);
@@ -111,7 +113,7 @@ impl Linear {
                         .zip(numbers)
                         .for_each(|(out, x)| *out = bf16::from_f32(*x));
                 })?;
-                Weight::Float(weight)
+                Weight::Float(Frozen::new(weight))
             }
             Precision::Int8 => {
                 let mut weight = PackedWeight::int8(shape, INT8_GROUP);
@@ -161,10 +163,10 @@ impl Linear {
             Weight::Float(weight) => {
                 let x = borrowed(input.floats(), input.shape()[1]);
                 let product = if weight.kind() == Kind::Float {
-                    x.tensor().f_linear::<Tensor>(weight, None)?
+                    x.tensor().f_linear::<&Tensor>(weight, None)?
                 } else {
                     let x = x.tensor().f_to_kind(Kind::BFloat16)?;
-                    x.f_linear::<Tensor>(weight, None)?.f_to_kind(Kind::Float)?
+                    x.f_linear::<&Tensor>(weight, None)?.f_to_kind(Kind::Float)?
                 };
                 kernels::float_product(slice(&product), input, finish, out);
             }

@@ -82,8 +82,10 @@ pub struct Workspace {
     layers: Vec<KvLayer>,
     /// The residual stream, `[rows, hidden]`.
     x: Vec<f32>,
-    /// What a product wrote, `[rows, (heads + 2·kv_heads)·head_dim]` or `[rows, 2·intermediate]`.
-    y: Vec<f32>,
+    /// `[rows, (heads + 2·kv_heads)·head_dim]`.
+    qkv: Vec<f32>,
+    /// `[rows, 2·intermediate]`.
+    gate_up: Vec<f32>,
     /// What a product reads.
     input: Input,
     logits: Vec<f32>,
@@ -151,7 +153,8 @@ impl Transformer {
         Workspace {
             layers: (0..self.config.layers).map(layer).collect(),
             x: Vec::new(),
-            y: Vec::new(),
+            qkv: Vec::new(),
+            gate_up: Vec::new(),
             input: Input::default(),
             logits: Vec::new(),
         }
@@ -206,10 +209,11 @@ impl Transformer {
         }
         let positions = batch.rows.iter().map(|row| row.position);
         let angles = RopeAngles::new(&self.config.inverse_frequencies, positions);
-        for (index, layer) in self.layers.iter().enumerate() {
-            layer.forward(&self.config, index, batch, &angles, work)?;
-        }
-        Ok(())
+        // On a thread of the pool: from outside, each of a layer's eight passes would have to wake somebody and be woken.
+        rayon::scope(|_| {
+            let mut layers = self.layers.iter().enumerate();
+            layers.try_for_each(|(index, layer)| layer.forward(&self.config, index, batch, &angles, work))
+        })
     }
 
     /// The next token's logits after chosen rows of the last [`Transformer::forward`], `[rows, vocab]`.
@@ -306,7 +310,12 @@ impl Layer {
         work: &mut Workspace,
     ) -> Result<()> {
         let Workspace {
-            layers, x, y, input, ..
+            layers,
+            x,
+            qkv,
+            gate_up,
+            input,
+            ..
         } = work;
         let (rows, hidden, inner) = (batch.rows.len(), config.hidden, config.intermediate);
         let (input_norm, post_attention_norm, eps) = (&self.input_norm, &self.post_attention_norm, config.rms_eps);
@@ -318,13 +327,13 @@ impl Layer {
             kernels::rms_norm_row(&x[row * hidden..][..hidden], input_norm, eps, out);
         });
         let qkv_width = q_width + 2 * kv_width;
-        y.resize(rows * qkv_width, 0.0);
-        self.qkv.product(input, of_qkv.as_ref(), false, y)?;
-        kernels::rotate_and_store(y, &mut layers[index], batch.rows, angles);
+        qkv.resize(rows * qkv_width, 0.0);
+        self.qkv.product(input, of_qkv.as_ref(), false, qkv)?;
+        kernels::rotate_and_store(qkv, &mut layers[index], batch.rows, angles);
 
         let of_o = side(&[(Module::O, 0)]);
         input.fill([rows, q_width], self.o.form(), of_o.as_ref(), |row, out| {
-            attend_row(&y[row * qkv_width..][..q_width], &layers[index], batch.rows[row], out);
+            attend_row(&qkv[row * qkv_width..][..q_width], &layers[index], batch.rows[row], out);
         });
         self.o.product(input, of_o.as_ref(), true, x)?;
 
@@ -332,12 +341,12 @@ impl Layer {
         input.fill([rows, hidden], self.gate_up.form(), of_gate_up.as_ref(), |row, out| {
             kernels::rms_norm_row(&x[row * hidden..][..hidden], post_attention_norm, eps, out);
         });
-        y.resize(rows * 2 * inner, 0.0);
-        self.gate_up.product(input, of_gate_up.as_ref(), false, y)?;
+        gate_up.resize(rows * 2 * inner, 0.0);
+        self.gate_up.product(input, of_gate_up.as_ref(), false, gate_up)?;
 
         let of_down = side(&[(Module::Down, 0)]);
         input.fill([rows, inner], self.down.form(), of_down.as_ref(), |row, out| {
-            kernels::silu_mul_row(&y[row * 2 * inner..][..2 * inner], out);
+            kernels::silu_mul_row(&gate_up[row * 2 * inner..][..2 * inner], out);
         });
         self.down.product(input, of_down.as_ref(), true, x)
     }

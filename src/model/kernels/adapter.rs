@@ -3,6 +3,7 @@
 //! from the row's own line of the bank. The first half, b ⊙ M (a ⊙ V x), runs where x is made; the second where W x
 //! comes out.
 
+use super::packed::PANEL;
 use super::simd::{dot, simd};
 
 /// One frozen basis on one weight matrix, as the kernels read it.
@@ -40,24 +41,53 @@ impl Side<'_> {
         self.paths.iter().map(|(path, _)| path.rank).sum()
     }
 
+    /// Adds U · middle to a whole panel of outputs that begins at `first`, the same sums in the same order as
+    /// [`Side::add`].
+    #[inline(always)]
+    pub(super) fn add_to_panel(&self, middle: &[f32], first: usize, values: &mut [f32; PANEL]) {
+        let mut start = 0;
+        for (path, column) in &self.paths {
+            let h = &middle[start..start + path.rank];
+            start += path.rank;
+            let outputs = path.ut.len() / path.rank.max(1);
+            if first >= *column && first + PANEL <= column + outputs {
+                let mut sums = *values;
+                for (h, u) in h.iter().zip(path.ut[first - column..].chunks(outputs)) {
+                    let u: &[f32; PANEL] = u.first_chunk().expect("a panel within the outputs");
+                    for (y, u) in sums.iter_mut().zip(u) {
+                        *y = h.mul_add(*u, *y);
+                    }
+                }
+                *values = sums;
+            } else {
+                add(path, *column, h, first, values);
+            }
+        }
+    }
+
     /// Adds U · middle to the outputs that begin at `first`.
     #[inline(always)]
-    pub(super) fn add(&self, mut middle: &[f32], first: usize, values: &mut [f32]) {
-        let last = first + values.len();
+    pub(super) fn add(&self, middle: &[f32], first: usize, values: &mut [f32]) {
+        let mut start = 0;
         for (path, column) in &self.paths {
-            let h;
-            (h, middle) = middle.split_at(path.rank);
-            let outputs = path.ut.len() / path.rank.max(1);
-            let (from, to) = (first.max(*column), last.min(column + outputs));
-            if from >= to {
-                continue;
-            }
-            let values = &mut values[from - first..to - first];
-            for (h, u) in h.iter().zip(path.ut.chunks_exact(outputs)) {
-                for (y, u) in values.iter_mut().zip(&u[from - column..to - column]) {
-                    *y = h.mul_add(*u, *y);
-                }
-            }
+            add(path, *column, &middle[start..start + path.rank], first, values);
+            start += path.rank;
+        }
+    }
+}
+
+/// One path's share, where its outputs and the piece overlap.
+#[inline(always)]
+fn add(path: &SidePath, column: usize, h: &[f32], first: usize, values: &mut [f32]) {
+    let outputs = path.ut.len() / path.rank.max(1);
+    let (from, to) = (first.max(column), (first + values.len()).min(column + outputs));
+    if from >= to {
+        return;
+    }
+    let values = &mut values[from - first..to - first];
+    for (h, u) in h.iter().zip(path.ut.chunks_exact(outputs)) {
+        for (y, u) in values.iter_mut().zip(&u[from - column..to - column]) {
+            *y = h.mul_add(*u, *y);
         }
     }
 }

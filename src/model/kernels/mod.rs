@@ -26,7 +26,7 @@ pub use input::{Form, Input};
 pub use output::{Finish, float_product, packed_argmax, packed_product};
 pub use packed::{Int4Group, PANEL, PackedWeight, QuantizedRows};
 pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row, silu_mul_row};
-pub use view::{View, borrowed, empty, slice, slice_mut};
+pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;
 

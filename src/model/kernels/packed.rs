@@ -13,8 +13,9 @@ use std::ops::Range;
 /// Outputs of one panel.
 pub const PANEL: usize = 32;
 
-/// Rows that one tile works on: as many accumulators as fit into 32 registers beside what they are fed with.
-const TILE_ROWS: usize = 6;
+/// Rows that one tile works on. Six would keep every accumulator in a register; eight spill a few at the end of a group,
+/// are as fast, and leave no odd rows of the usual batches.
+const TILE_ROWS: usize = 8;
 
 /// One cache line of weights: 16 outputs × 4 inputs in int8, 32 outputs × 4 inputs in int4 (the low halves are the
 /// first 16 outputs).
@@ -227,55 +228,63 @@ impl PackedWeight {
         (output / PANEL * self.inputs.div_ceil(self.group) + group) * PANEL + output % PANEL
     }
 
-    /// y = W x for all rows; hands every row's outputs to `sink(worker, row, first output, values)` in pieces of at most a
-    /// panel. A worker is a thread's share of the panels: one worker sees its pieces of a row in order, and one piece
-    /// comes to exactly one worker. Returns how many workers there were; see [`PackedWeight::workers`].
-    pub fn product(&self, x: &QuantizedRows, sink: &(impl Fn(usize, usize, usize, &mut [f32]) + Sync)) {
+    /// y = W x for all rows, whose outputs go to the sink.
+    pub fn product(&self, x: &QuantizedRows, sink: &impl Sink) {
         assert_eq!(
             (x.width, x.group),
             (self.inputs, self.group),
             "activations made for this matrix"
         );
-        let panels = self.outputs.div_ceil(PANEL);
-        let share = panels.div_ceil(self.workers());
+        let (panels, strip) = (self.outputs.div_ceil(PANEL), self.strip());
         (0..self.workers()).into_par_iter().for_each(|worker| {
-            for panel in worker * share..panels.min((worker + 1) * share) {
-                let valid = PANEL.min(self.outputs - panel * PANEL);
-                self.panel_product(panel, x, &|row, values: &mut [f32; PANEL]| {
-                    sink(worker, row, panel * PANEL, &mut values[..valid]);
-                });
+            let panels = worker * strip..panels.min((worker + 1) * strip);
+            let panels: Vec<Panel> = panels.map(|panel| Panel::of(self, worker, panel)).collect();
+            #[cfg(target_arch = "x86_64")]
+            {
+                use std::arch::is_x86_feature_detected as has;
+                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
+                    // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
+                    unsafe {
+                        match self.scales {
+                            Scales::Int8(_) => vnni::strip::<false>(&panels, x, sink),
+                            Scales::Int4 { .. } => vnni::strip::<true>(&panels, x, sink),
+                        }
+                    }
+                    return;
+                }
             }
+            panels.iter().for_each(|panel| portable_panel(panel, x, sink));
         });
     }
 
-    /// Into how many shares the panels are divided.
-    pub fn workers(&self) -> usize {
+    /// Neighbouring panels that one worker takes: as many as stay in its second cache while all rows pass by, and few enough
+    /// that every thread gets some.
+    fn strip(&self) -> usize {
+        const CACHED_BYTES: usize = 160 << 10;
         let panels = self.outputs.div_ceil(PANEL);
-        panels.min(4 * rayon::current_num_threads())
+        let cached = CACHED_BYTES / (64 * self.panel_lines(0).len()).max(1);
+        cached.clamp(1, panels.div_ceil(4 * rayon::current_num_threads()).max(1))
     }
 
-    fn panel_product(&self, panel: usize, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
-        let panel = Panel::of(self, panel);
-        #[cfg(target_arch = "x86_64")]
-        {
-            use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
-                // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
-                unsafe {
-                    match panel.scales {
-                        PanelScales::Int8(_) => vnni::panel::<false>(&panel, x, sink),
-                        PanelScales::Int4 { .. } => vnni::panel::<true>(&panel, x, sink),
-                    }
-                }
-                return;
-            }
-        }
-        portable_panel(&panel, x, sink);
+    /// How many strips there are.
+    pub fn workers(&self) -> usize {
+        self.outputs.div_ceil(PANEL).div_ceil(self.strip())
     }
+}
+
+/// Where a product's outputs go: pieces of rows, each of at most a panel. A worker has a strip of panels; it gets the
+/// pieces of a row in order, and no other worker gets them. Implementations are `#[inline(always)]`, so that they are
+/// compiled with the instructions of the kernel that calls them.
+pub trait Sink: Sync {
+    /// `values` are the row's outputs that begin at `first`.
+    fn take(&self, worker: usize, row: usize, first: usize, values: &mut [f32]);
 }
 
 /// The weights of one panel.
 struct Panel<'a> {
+    worker: usize,
+    /// Its outputs.
+    outputs: Range<usize>,
     lines: &'a [Line],
     scales: PanelScales<'a>,
 }
@@ -291,7 +300,7 @@ enum PanelScales<'a> {
 }
 
 impl<'a> Panel<'a> {
-    fn of(weight: &'a PackedWeight, panel: usize) -> Self {
+    fn of(weight: &'a PackedWeight, worker: usize, panel: usize) -> Self {
         let groups = weight.inputs.div_ceil(weight.group);
         let scales = match &weight.scales {
             Scales::Int8(scales) => PanelScales::Int8(&scales.as_chunks().0[panel]),
@@ -301,15 +310,23 @@ impl<'a> Panel<'a> {
             },
         };
         Self {
+            worker,
+            outputs: panel * PANEL..weight.outputs.min((panel + 1) * PANEL),
             lines: &weight.lines[weight.panel_lines(panel)],
             scales,
         }
+    }
+
+    /// Hands a row's outputs on.
+    #[inline(always)]
+    fn give(&self, sink: &impl Sink, row: usize, values: &mut [f32; PANEL]) {
+        sink.take(self.worker, row, self.outputs.start, &mut values[..self.outputs.len()]);
     }
 }
 
 /// The safe twin of the tiles: one row at a time, the same operations in the same order.
 #[inline(always)]
-fn portable_rows(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+fn portable_rows(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
     let (groups, steps, group_steps) = (x.groups(), x.steps(), x.group / 4);
     for row in 0..x.rows() {
         let numbers = &x.numbers[row * steps..][..steps];
@@ -349,7 +366,7 @@ fn portable_rows(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f
                 *sum *= scale;
             }
         }
-        sink(row, &mut sums);
+        panel.give(sink, row, &mut sums);
     }
 }
 
@@ -362,11 +379,11 @@ fn add_products(dots: &mut [i32], weights: &[u8; 64], four: &[i8; 4]) {
     }
 }
 
-fn portable_panel(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+fn portable_panel(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
+        fn avx2(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
             portable_rows(panel, x, sink);
         }
         use std::arch::is_x86_feature_detected as has;
@@ -380,52 +397,55 @@ fn portable_panel(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [
 
 #[cfg(target_arch = "x86_64")]
 mod vnni {
-    use super::{PANEL, Panel, PanelScales, QuantizedRows, TILE_ROWS};
+    use super::{PANEL, Panel, PanelScales, QuantizedRows, Sink, TILE_ROWS};
     use std::arch::x86_64::{
         __m256i, __m512, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
         _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,
         _mm512_setzero_ps, _mm512_setzero_si512, _mm512_srli_epi16, _mm512_storeu_ps,
     };
 
-    /// All rows through one panel, a tile at a time.
+    /// All rows through neighbouring panels, a few rows at a time, so that what is written of a row lies side by side.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")]
-    pub fn panel<const INT4: bool>(panel: &Panel, x: &QuantizedRows, sink: &impl Fn(usize, &mut [f32; PANEL])) {
-        let rows = x.rows();
-        let whole = rows - rows % TILE_ROWS;
-        for row in (0..whole).step_by(TILE_ROWS) {
-            tile::<TILE_ROWS, INT4>(panel, x, row, sink);
-        }
-        match rows - whole {
-            0 => {}
-            1 => tile::<1, INT4>(panel, x, whole, sink),
-            2 => tile::<2, INT4>(panel, x, whole, sink),
-            3 => tile::<3, INT4>(panel, x, whole, sink),
-            4 => tile::<4, INT4>(panel, x, whole, sink),
-            _ => tile::<5, INT4>(panel, x, whole, sink),
+    pub fn strip<const INT4: bool>(panels: &[Panel], x: &QuantizedRows, sink: &impl Sink) {
+        for row in (0..x.rows()).step_by(TILE_ROWS) {
+            for panel in panels {
+                match x.rows() - row {
+                    1 => tile::<1, INT4>(panel, x, row, sink),
+                    2 => tile::<2, INT4>(panel, x, row, sink),
+                    3 => tile::<3, INT4>(panel, x, row, sink),
+                    4 => tile::<4, INT4>(panel, x, row, sink),
+                    5 => tile::<5, INT4>(panel, x, row, sink),
+                    6 => tile::<6, INT4>(panel, x, row, sink),
+                    7 => tile::<7, INT4>(panel, x, row, sink),
+                    _ => tile::<TILE_ROWS, INT4>(panel, x, row, sink),
+                }
+            }
         }
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,fma")]
     #[inline]
-    fn tile<const ROWS: usize, const INT4: bool>(
-        panel: &Panel,
-        x: &QuantizedRows,
-        first_row: usize,
-        sink: &impl Fn(usize, &mut [f32; PANEL]),
-    ) {
+    fn tile<const ROWS: usize, const INT4: bool>(panel: &Panel, x: &QuantizedRows, first_row: usize, sink: &impl Sink) {
         let (groups, steps, group_steps) = (x.groups(), x.steps(), x.group / 4);
         let lines_a_step = if INT4 { 1 } else { 2 };
         assert!(panel.lines.len() == steps * lines_a_step && x.numbers.len() >= (first_row + ROWS) * steps);
+        let last = (first_row + ROWS) * groups;
+        assert!(x.scales.len() >= last && x.corrections.len() >= last && x.totals.len() >= last);
         let numbers = x.numbers[first_row * steps..].as_ptr().cast::<i32>();
         let lines = panel.lines.as_ptr().cast::<u8>();
         let low_halves = _mm512_set1_epi8(15);
         let mut sums = [[_mm512_setzero_ps(); 2]; ROWS];
         for group in 0..groups {
-            let of_row = |row: usize| (first_row + row) * groups + group;
+            // SAFETY: `row < ROWS` and `group < groups`, so the index lies before `last`, as asserted above.
+            let of_row = |numbers: &[f32], row: usize| unsafe {
+                _mm512_set1_ps(*numbers.get_unchecked((first_row + row) * groups + group))
+            };
             let mut dots = [[_mm512_setzero_si512(); 2]; ROWS];
             if !INT4 {
                 for (row, dots) in dots.iter_mut().enumerate() {
-                    *dots = [_mm512_set1_epi32(x.corrections[of_row(row)]); 2];
+                    // SAFETY: as above.
+                    let correction = unsafe { *x.corrections.get_unchecked((first_row + row) * groups + group) };
+                    *dots = [_mm512_set1_epi32(correction); 2];
                 }
             }
             for step in group * group_steps..steps.min((group + 1) * group_steps) {
@@ -450,8 +470,7 @@ mod vnni {
             if let (true, PanelScales::Int4 { scales, mins }) = (INT4, panel.scales) {
                 let (scales, mins) = (halves(&scales[group]), halves(&mins[group]));
                 for row in 0..ROWS {
-                    let scale = _mm512_set1_ps(x.scales[of_row(row)]);
-                    let total = _mm512_set1_ps(x.totals[of_row(row)]);
+                    let (scale, total) = (of_row(&x.scales, row), of_row(&x.totals, row));
                     for half in 0..2 {
                         let dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots[row][half]), scales[half]);
                         let sum = _mm512_fmadd_ps(dot, scale, sums[row][half]);
@@ -460,7 +479,7 @@ mod vnni {
                 }
             } else {
                 for row in 0..ROWS {
-                    let scale = _mm512_set1_ps(x.scales[of_row(row)]);
+                    let scale = of_row(&x.scales, row);
                     for half in 0..2 {
                         let dot = _mm512_cvtepi32_ps(dots[row][half]);
                         sums[row][half] = _mm512_fmadd_ps(dot, scale, sums[row][half]);
@@ -479,7 +498,7 @@ mod vnni {
                 // SAFETY: sixteen of the 32 outputs.
                 unsafe { _mm512_storeu_ps(out[16 * half..][..16].as_mut_ptr(), sums[half]) };
             }
-            sink(first_row + row, &mut out);
+            panel.give(sink, first_row + row, &mut out);
         }
     }
 

@@ -80,6 +80,29 @@ impl Borrowed<'_> {
     }
 }
 
+/// A tensor that is only read from now on, and so by any thread: weights.
+#[derive(Debug)]
+pub struct Frozen(Tensor);
+
+// SAFETY: a handle is not `Sync` because it can be written through; this one only lends itself out for reading, and libtorch
+// lets any number of threads read one tensor at once.
+unsafe impl Sync for Frozen {}
+
+impl Frozen {
+    /// Nobody may hold another handle to write through.
+    pub fn new(tensor: Tensor) -> Self {
+        Self(tensor)
+    }
+}
+
+impl std::ops::Deref for Frozen {
+    type Target = Tensor;
+
+    fn deref(&self) -> &Tensor {
+        &self.0
+    }
+}
+
 /// Numbers that several threads write at once, each its own part.
 pub struct Shared<'a, T> {
     data: *mut T,
