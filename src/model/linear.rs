@@ -156,22 +156,35 @@ impl Linear {
     /// out = W x + bias + side paths, or, to `add`, out += the same. `input` in this matrix' [`Linear::form`], `out`
     /// `[rows, out]`.
     pub fn product(&self, input: &Input, side: Option<&Side>, add: bool, out: &mut [f32]) -> Result<()> {
-        let bias = self.bias.as_deref();
-        let finish = Finish { bias, side, add };
+        let finish = self.finish(side, add);
         match &self.weight {
             Weight::Packed(weight) => kernels::packed_product(weight, input, finish, out),
             Weight::Float(weight) => {
-                let x = borrowed(input.floats(), input.shape()[1]);
-                let product = if weight.kind() == Kind::Float {
-                    x.tensor().f_linear::<&Tensor>(weight, None)?
-                } else {
-                    let x = x.tensor().f_to_kind(Kind::BFloat16)?;
-                    x.f_linear::<&Tensor>(weight, None)?.f_to_kind(Kind::Float)?
-                };
+                let product = float_product(weight, input)?;
                 kernels::float_product(slice(&product), input, finish, out);
             }
         }
         Ok(())
+    }
+
+    /// SwiGLU's middle: out = silu(W x) · (V x) with this matrix as W and `up` as V, each with its bias and its side paths,
+    /// up's as if its outputs followed this matrix'. `out` `[rows, out]`.
+    pub fn gated_product(&self, up: &Self, input: &Input, side: Option<&Side>, out: &mut [f32]) -> Result<()> {
+        let finish = [self.finish(side, false), up.finish(side, false)];
+        match (&self.weight, &up.weight) {
+            (Weight::Packed(gate), Weight::Packed(up)) => kernels::packed_gated_product([gate, up], input, finish, out),
+            (Weight::Float(gate), Weight::Float(up)) => {
+                let (gate, up) = (float_product(gate, input)?, float_product(up, input)?);
+                kernels::float_gated_product(slice(&gate), slice(&up), input, finish, out);
+            }
+            _ => unreachable!("both are made in one precision"),
+        }
+        Ok(())
+    }
+
+    fn finish<'a>(&'a self, side: Option<&'a Side>, add: bool) -> Finish<'a> {
+        let bias = self.bias.as_deref();
+        Finish { bias, side, add }
     }
 
     /// The index of each row's largest output, the first of equals.
@@ -218,6 +231,16 @@ impl Linear {
             Weight::Float(weight) => slice::<bf16>(weight).iter().for_each(|x| visit(&x.to_le_bytes())),
         }
     }
+}
+
+/// W x in f32, `[rows, out]`.
+fn float_product(weight: &Tensor, input: &Input) -> Result<Tensor> {
+    let x = borrowed(input.floats(), input.shape()[1]);
+    if weight.kind() == Kind::Float {
+        return Ok(x.tensor().f_linear::<&Tensor>(weight, None)?);
+    }
+    let x = x.tensor().f_to_kind(Kind::BFloat16)?;
+    Ok(x.f_linear::<&Tensor>(weight, None)?.f_to_kind(Kind::Float)?)
 }
 
 /// Packs int4 rows as they are, or rounds each group of f32 to 16 even steps between its ends.
@@ -371,6 +394,32 @@ mod tests {
                     let (of_x, of_w) = [(1e-9, 1e-9), (1e-9, 0.01), (0.02, 0.02), (0.02, 0.25)][precision as usize];
                     assert!(error(&read, &x) < of_x && error(&stored, &w) < of_w, "{precision:?}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gated_product_is_librarys() {
+        for (rows, inputs, outputs) in [(5, 70, 33), (13, 64, 96)] {
+            let (x, gate, up) = (
+                random(1, rows * inputs),
+                random(2, outputs * inputs),
+                random(3, outputs * inputs),
+            );
+            for precision in [Precision::F32, Precision::Int8, Precision::Int4] {
+                let gate = linear(precision, &gate, inputs, Some(random(4, outputs)));
+                let up = linear(precision, &up, inputs, None);
+                let tensor = |x: Vec<f32>| Tensor::from_slice(&x);
+                let expected = tensor(product(&gate, &x)).silu() * tensor(product(&up, &x));
+                let mut input = Input::default();
+                input.fill([rows, inputs], gate.form(), None, |row, out| {
+                    out.copy_from_slice(&x[row * inputs..][..inputs]);
+                });
+                let mut out = vec![0.0; rows * outputs];
+                gate.gated_product(&up, &input, None, &mut out).expect("a product");
+                let scale = expected.abs().max().double_value(&[]);
+                let difference = (tensor(out) - expected).abs().max().double_value(&[]);
+                assert!(difference < 1e-6 * scale, "{precision:?}: {difference} of {scale}");
             }
         }
     }

@@ -3,8 +3,10 @@
 //! cache and how far along it is. Base weights are written once, when they are loaded, and never again.
 
 use super::config::{ModelConfig, Module};
-use super::kernels::{self, BLOCK, Input, KvKind, KvLayer, RopeAngles, RowAddress, Side, SidePath, attend_row};
-use super::linear::{Linear, Precision};
+use super::kernels::{
+    self, BLOCK, Input, Int4Group, KvKind, KvLayer, RopeAngles, RowAddress, Side, SidePath, attend_row,
+};
+use super::linear::{Linear, Precision, RowSource};
 use super::weights::{Weights, hex};
 use crate::error::Result;
 use sha2::{Digest, Sha256};
@@ -84,8 +86,8 @@ pub struct Workspace {
     x: Vec<f32>,
     /// `[rows, (heads + 2·kv_heads)·head_dim]`.
     qkv: Vec<f32>,
-    /// `[rows, 2·intermediate]`.
-    gate_up: Vec<f32>,
+    /// `[rows, intermediate]`.
+    gated: Vec<f32>,
     /// What a product reads.
     input: Input,
     logits: Vec<f32>,
@@ -99,7 +101,10 @@ impl Transformer {
             precision, group_size, ..
         } = options;
         let matrix = |precision, name: &str| {
-            let mut rows = |rows: Range<usize>, out: &mut [f32]| weights.rows(name, rows, out);
+            let mut rows = Stacked {
+                weights,
+                matrices: vec![(name.to_string(), config.vocab)],
+            };
             let matrix = Linear::new(precision, group_size, [config.vocab, config.hidden], None, &mut rows);
             weights.release();
             matrix
@@ -120,11 +125,16 @@ impl Transformer {
         } else {
             "lm_head.weight"
         };
+        // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
+        let head_precision = match precision {
+            Precision::Int4 => Precision::Int8,
+            other => other,
+        };
         Ok(Self {
             embedding,
             layers,
             norm: weights.read("model.norm.weight")?,
-            head: matrix(precision, head)?,
+            head: matrix(head_precision, head)?,
             config,
             options,
         })
@@ -154,7 +164,7 @@ impl Transformer {
             layers: (0..self.config.layers).map(layer).collect(),
             x: Vec::new(),
             qkv: Vec::new(),
-            gate_up: Vec::new(),
+            gated: Vec::new(),
             input: Input::default(),
             logits: Vec::new(),
         }
@@ -177,7 +187,7 @@ impl Transformer {
         let products = self
             .layers
             .iter()
-            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate_up, &layer.down]);
+            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down]);
         products.chain([&self.head]).chain(&self.embedding)
     }
 
@@ -247,8 +257,8 @@ struct Layer {
     qkv: Linear,
     o: Linear,
     post_attention_norm: Vec<f32>,
-    /// gate and up in one product.
-    gate_up: Linear,
+    gate: Linear,
+    up: Linear,
     down: Linear,
 }
 
@@ -265,22 +275,12 @@ impl Layer {
                 .map(Option::transpose)
                 .collect::<Result<_>>()?;
             let bias = bias.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
-            // Rows of several matrices, one after the other.
-            let mut rows = |rows: Range<usize>, out: &mut [f32]| {
-                let mut first = 0;
-                let mut out = out;
-                for module in modules {
-                    let height = config.module_shape(*module)[0];
-                    let here = rows.start.max(first)..rows.end.min(first + height);
-                    if !here.is_empty() {
-                        let part;
-                        (part, out) = out.split_at_mut(here.len() * inputs);
-                        let name = format!("{}.weight", module.path(index));
-                        weights.rows(&name, here.start - first..here.end - first, part)?;
-                    }
-                    first += height;
-                }
-                Ok(())
+            let mut rows = Stacked {
+                weights,
+                matrices: modules
+                    .iter()
+                    .map(|&module| (format!("{}.weight", module.path(index)), config.module_shape(module)[0]))
+                    .collect(),
             };
             Linear::new(
                 options.precision,
@@ -295,7 +295,8 @@ impl Layer {
             qkv: linear(&[Module::Q, Module::K, Module::V])?,
             o: linear(&[Module::O])?,
             post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
-            gate_up: linear(&[Module::Gate, Module::Up])?,
+            gate: linear(&[Module::Gate])?,
+            up: linear(&[Module::Up])?,
             down: linear(&[Module::Down])?,
         })
     }
@@ -313,7 +314,7 @@ impl Layer {
             layers,
             x,
             qkv,
-            gate_up,
+            gated,
             input,
             ..
         } = work;
@@ -338,17 +339,58 @@ impl Layer {
         self.o.product(input, of_o.as_ref(), true, x)?;
 
         let of_gate_up = side(&[(Module::Gate, 0), (Module::Up, inner)]);
-        input.fill([rows, hidden], self.gate_up.form(), of_gate_up.as_ref(), |row, out| {
+        input.fill([rows, hidden], self.gate.form(), of_gate_up.as_ref(), |row, out| {
             kernels::rms_norm_row(&x[row * hidden..][..hidden], post_attention_norm, eps, out);
         });
-        gate_up.resize(rows * 2 * inner, 0.0);
-        self.gate_up.product(input, of_gate_up.as_ref(), false, gate_up)?;
+        gated.resize(rows * inner, 0.0);
+        self.gate.gated_product(&self.up, input, of_gate_up.as_ref(), gated)?;
 
         let of_down = side(&[(Module::Down, 0)]);
         input.fill([rows, inner], self.down.form(), of_down.as_ref(), |row, out| {
-            kernels::silu_mul_row(&gate_up[row * 2 * inner..][..2 * inner], out);
+            out.copy_from_slice(&gated[row * inner..][..inner]);
         });
         self.down.product(input, of_down.as_ref(), true, x)
+    }
+}
+
+/// The rows of several matrices of a file, one matrix after the other.
+struct Stacked<'a> {
+    weights: &'a Weights,
+    /// Names and heights.
+    matrices: Vec<(String, usize)>,
+}
+
+impl RowSource for Stacked<'_> {
+    fn floats(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let inputs = out.len() / rows.len().max(1);
+        let (mut first, mut out) = (0, out);
+        for (name, height) in &self.matrices {
+            let here = rows.start.max(first)..rows.end.min(first + height);
+            if !here.is_empty() {
+                let part;
+                (part, out) = out.split_at_mut(here.len() * inputs);
+                self.weights.rows(name, here.start - first..here.end - first, part)?;
+            }
+            first += height;
+        }
+        Ok(())
+    }
+
+    fn int4_group(&self) -> Option<usize> {
+        let mut groups = self.matrices.iter().map(|(name, _)| self.weights.int4_group(name));
+        let first = groups.next()??;
+        groups.all(|group| group == Some(first)).then_some(first)
+    }
+
+    fn int4(&mut self, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
+        let mut row = row;
+        for (name, height) in &self.matrices {
+            if row < *height {
+                return self.weights.int4_row(name, row, q, groups);
+            }
+            row -= height;
+        }
+        unreachable!("a row of one of the matrices")
     }
 }
 

@@ -4,9 +4,11 @@
 //! loading never holds a second copy of the model.
 
 use super::config::{Architecture, ModelConfig, Module};
-use super::gguf::Gguf;
+use super::gguf::{BlockType, Gguf};
+use super::kernels::Int4Group;
 use super::safetensors::SafetensorsFiles;
 use crate::error::{Error, Result};
+use half::f16;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -116,16 +118,57 @@ impl Weights {
                 if !self.is_permuted(name) {
                     return gguf.dequantize_rows(&own, rows, out);
                 }
-                // llama.cpp stores the two halves of each head's rows interleaved.
-                let (half, width) = (self.config.head_dim / 2, out.len() / rows.len().max(1));
+                let width = out.len() / rows.len().max(1);
                 for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
-                    let (head, inside) = (row / (2 * half), row % (2 * half));
-                    let stored = head * 2 * half + 2 * (inside % half) + inside / half;
+                    let stored = self.stored_row(name, row);
                     gguf.dequantize_rows(&own, stored..stored + 1, out)?;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Where a row lies: llama.cpp stores the two halves of each head's rows of q and k interleaved.
+    fn stored_row(&self, name: &str, row: usize) -> usize {
+        let half = self.config.head_dim / 2;
+        let (head, inside) = (row / (2 * half), row % (2 * half));
+        if self.is_permuted(name) {
+            head * 2 * half + 2 * (inside % half) + inside / half
+        } else {
+            row
+        }
+    }
+
+    /// The size of the groups of a matrix whose 4-bit blocks [`Weights::int4_row`] can give as they are.
+    pub fn int4_group(&self, name: &str) -> Option<usize> {
+        let tensor = self.gguf()?.tensor(&gguf_name(name))?;
+        matches!(tensor.block_type, BlockType::Q4_0 | BlockType::Q4_1).then_some(tensor.block_type.layout().weights)
+    }
+
+    /// A row of such a matrix: `q` `[width]` in 0..=15, and scale and minimum of each group. Nothing is lost: Q4_0's
+    /// d · (q − 8) is d · q − 8d, and 8d is exact in half precision.
+    pub fn int4_row(&self, name: &str, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
+        let gguf = self.gguf().expect("asked of a file with 4-bit blocks");
+        let own = gguf_name(name);
+        let tensor = gguf.tensor(&own).expect("a tensor with 4-bit blocks");
+        let (layout, bytes) = (tensor.block_type.layout(), tensor.row_bytes());
+        let start = self.stored_row(name, row) * bytes;
+        let blocks = gguf.raw(&own)?[start..start + bytes].chunks_exact(layout.bytes);
+        for ((block, q), group) in blocks.zip(q.chunks_exact_mut(layout.weights)).zip(groups) {
+            let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]);
+            let scale = half(0);
+            let min = match tensor.block_type {
+                BlockType::Q4_1 => half(2),
+                _ => f16::from_f32(-8.0 * scale.to_f32()),
+            };
+            *group = Int4Group { scale, min };
+            let nibbles = &block[layout.bytes - layout.weights / 2..];
+            let (low, high) = q.split_at_mut(layout.weights / 2);
+            for ((low, high), byte) in low.iter_mut().zip(high).zip(nibbles) {
+                (*low, *high) = (byte & 15, byte >> 4);
+            }
+        }
+        Ok(())
     }
 
     /// A whole tensor in f32.
@@ -136,11 +179,8 @@ impl Weights {
             // A vector is one row to GGUF, and one row a number here; only a permuted one needs care.
             Source::Gguf(gguf) if shape.len() == 1 => {
                 let stored = gguf.dequantize(&gguf_name(name))?;
-                let half = self.config.head_dim / 2;
                 for (row, out) in out.iter_mut().enumerate() {
-                    let (head, inside) = (row / (2 * half), row % (2 * half));
-                    let permuted = head * 2 * half + 2 * (inside % half) + inside / half;
-                    *out = stored[if self.is_permuted(name) { permuted } else { row }];
+                    *out = stored[self.stored_row(name, row)];
                 }
             }
             _ => self.rows(name, 0..shape[0], &mut out)?,

@@ -4,7 +4,7 @@
 //! (promise 3). Work is split over rayon's pool, by rows or by outputs.
 //!
 //! A layer is four products, and each is two passes: [`Input::fill`] makes a row of activations and everything that is
-//! read from it (normalised or attended or gated, then quantized, then the side paths' first half), and a product with
+//! read from it (normalised or attended, then quantized, then the side paths' first half), and a product with
 //! its [`Finish`] writes what comes out. Between the first product and the second, [`attention`] turns and stores keys.
 //!
 //! This is the one room of the crate in which `unsafe` may stand: [`view`] looks at the memory of a tensor as a slice
@@ -23,9 +23,9 @@ mod view;
 pub use adapter::{Side, SidePath};
 pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_store};
 pub use input::{Form, Input};
-pub use output::{Finish, float_product, packed_argmax, packed_product};
+pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};
 pub use packed::{Int4Group, PANEL, PackedWeight, QuantizedRows};
-pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row, silu_mul_row};
+pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row};
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;

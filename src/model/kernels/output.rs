@@ -4,9 +4,10 @@
 use super::adapter::Side;
 use super::for_row_numbers;
 use super::input::Input;
-use super::packed::{PANEL, PackedWeight, Sink};
-use super::simd::simd;
+use super::packed::{PANEL, PackedWeight, Piece, Sink, products};
+use super::simd::{exp, simd};
 use super::view::Shared;
+use rayon::prelude::*;
 
 /// What happens to W x on its way out.
 #[derive(Clone, Copy)]
@@ -44,16 +45,100 @@ struct FinishedRows<'a> {
 
 impl Sink for FinishedRows<'_> {
     #[inline(always)]
-    fn take(&self, _worker: usize, row: usize, first: usize, values: &mut [f32]) {
+    fn take(&self, Piece { first, .. }: Piece, row: usize, values: &mut [f32]) {
         let at = row * self.width + first;
         // SAFETY: a piece of a row comes to exactly one worker, and this is where it belongs.
         let out = unsafe { self.out.part(at..at + values.len()) };
-        finish_piece(&self.finish, self.input.middle(row), first, values, out);
+        finish_piece(&self.finish, self.input.middle(row), first, first, values, out);
     }
+}
+
+/// SwiGLU's middle (arXiv 2002.05202): out = silu(gate's product) · up's product. `out` `[rows, intermediate]`. The side
+/// paths are gate's, and then up's as if its outputs followed gate's.
+pub fn packed_gated_product(weights: [&PackedWeight; 2], input: &Input, finish: [Finish; 2], out: &mut [f32]) {
+    let width = weights[0].shape()[0];
+    let out = Shared::new(out);
+    products(
+        &weights,
+        input.quantized(),
+        &GatedRows {
+            input,
+            finish,
+            out,
+            width,
+        },
+    );
+}
+
+/// Rows `[rows, width]` that take a piece of gate, and then the same piece of up.
+struct GatedRows<'a> {
+    input: &'a Input,
+    finish: [Finish<'a>; 2],
+    out: Shared<'a, f32>,
+    width: usize,
+}
+
+impl Sink for GatedRows<'_> {
+    #[inline(always)]
+    fn take(&self, Piece { matrix, first, .. }: Piece, row: usize, values: &mut [f32]) {
+        let at = row * self.width + first;
+        // SAFETY: a piece of a row comes to exactly one worker, and this is where it belongs.
+        let out = unsafe { self.out.part(at..at + values.len()) };
+        let column = first + matrix * self.width;
+        let middle = self.input.middle(row);
+        if matrix == 0 {
+            finish_piece(&self.finish[0], middle, first, column, values, out);
+            return;
+        }
+        let mut up = [0.0; PANEL];
+        let up = &mut up[..values.len()];
+        finish_piece(&self.finish[1], middle, first, column, values, up);
+        if let (Ok(out), Ok(up)) = (
+            <&mut [f32; PANEL]>::try_from(&mut *out),
+            <&[f32; PANEL]>::try_from(&*up),
+        ) {
+            for (out, up) in out.iter_mut().zip(up) {
+                *out = silu(*out) * up;
+            }
+            return;
+        }
+        for (out, up) in out.iter_mut().zip(up) {
+            *out = silu(*out) * *up;
+        }
+    }
+}
+
+/// The same for products that somebody else computed. `gate`, `up` and `out` `[rows, intermediate]`.
+pub fn float_gated_product(gate: &[f32], up: &[f32], input: &Input, finish: [Finish; 2], out: &mut [f32]) {
+    float_product_at(gate, input, finish[0], 0, out);
+    let width = gate.len() / input.shape()[0].max(1);
+    let mut finished = vec![0.0; up.len()];
+    float_product_at(up, input, finish[1], width, &mut finished);
+    out.par_chunks_mut(width)
+        .zip(finished.par_chunks(width))
+        .for_each(|(out, up)| gate_row(out, up));
+}
+
+simd! {
+    fn gate_row(gate: &mut [f32], up: &[f32]) {
+        for (gate, up) in gate.iter_mut().zip(up) {
+            *gate = silu(*gate) * up;
+        }
+    }
+}
+
+#[inline(always)]
+fn silu(x: f32) -> f32 {
+    x / (1.0 + exp(-x))
 }
 
 /// The same for W x that somebody else computed. `product` and `out` `[rows, out]`.
 pub fn float_product(product: &[f32], input: &Input, finish: Finish, out: &mut [f32]) {
+    float_product_at(product, input, finish, 0, out);
+}
+
+/// `column` is where the side paths see the first output.
+fn float_product_at(product: &[f32], input: &Input, finish: Finish, column: usize, out: &mut [f32]) {
     let rows = input.shape()[0];
     let width = product.len() / rows.max(1);
     let out = Shared::new(out);
@@ -62,7 +147,7 @@ pub fn float_product(product: &[f32], input: &Input, finish: Finish, out: &mut [
         values.extend_from_slice(&product[row * width..][..width]);
         // SAFETY: every row is given to one task.
         let out = unsafe { out.part(row * width..(row + 1) * width) };
-        finish_row(&finish, input.middle(row), values, out);
+        finish_row(&finish, input.middle(row), column, values, out);
     });
 }
 
@@ -88,7 +173,7 @@ struct Largest<'a> {
 
 impl Sink for Largest<'_> {
     #[inline(always)]
-    fn take(&self, worker: usize, row: usize, first: usize, values: &mut [f32]) {
+    fn take(&self, Piece { worker, first, .. }: Piece, row: usize, values: &mut [f32]) {
         let at = worker * self.rows + row;
         // SAFETY: every worker has its own line of `best`.
         let best = &mut unsafe { self.best.part(at..at + 1) }[0];
@@ -101,14 +186,14 @@ impl Sink for Largest<'_> {
 }
 
 simd! {
-    fn finish_row(finish: &Finish, middle: &[f32], values: &mut [f32], out: &mut [f32]) {
-        finish_piece(finish, middle, 0, values, out);
+    fn finish_row(finish: &Finish, middle: &[f32], column: usize, values: &mut [f32], out: &mut [f32]) {
+        finish_piece(finish, middle, 0, column, values, out);
     }
 }
 
-/// `values` are the outputs that begin at `first`.
+/// `values` are the outputs that begin at `first`, which the side paths call `column`.
 #[inline(always)]
-fn finish_piece(finish: &Finish, middle: &[f32], first: usize, values: &mut [f32], out: &mut [f32]) {
+fn finish_piece(finish: &Finish, middle: &[f32], first: usize, column: usize, values: &mut [f32], out: &mut [f32]) {
     // A whole panel has a length that the compiler knows, and stays in registers.
     if let (Ok(values), Ok(out)) = (
         <&mut [f32; PANEL]>::try_from(&mut *values),
@@ -119,7 +204,7 @@ fn finish_piece(finish: &Finish, middle: &[f32], first: usize, values: &mut [f32
             *values = std::array::from_fn(|i| values[i] + bias[i]);
         }
         if let Some(side) = finish.side {
-            side.add_to_panel(middle, first, values);
+            side.add_to_panel(middle, column, values);
         }
         *out = if finish.add {
             std::array::from_fn(|i| out[i] + values[i])
@@ -135,7 +220,7 @@ fn finish_piece(finish: &Finish, middle: &[f32], first: usize, values: &mut [f32
             .for_each(|(value, bias)| *value += bias);
     }
     if let Some(side) = finish.side {
-        side.add(middle, first, values);
+        side.add(middle, column, values);
     }
     if finish.add {
         out.iter_mut().zip(values).for_each(|(out, value)| *out += *value);

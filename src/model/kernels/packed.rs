@@ -230,31 +230,7 @@ impl PackedWeight {
 
     /// y = W x for all rows, whose outputs go to the sink.
     pub fn product(&self, x: &QuantizedRows, sink: &impl Sink) {
-        assert_eq!(
-            (x.width, x.group),
-            (self.inputs, self.group),
-            "activations made for this matrix"
-        );
-        let (panels, strip) = (self.outputs.div_ceil(PANEL), self.strip());
-        (0..self.workers()).into_par_iter().for_each(|worker| {
-            let panels = worker * strip..panels.min((worker + 1) * strip);
-            let panels: Vec<Panel> = panels.map(|panel| Panel::of(self, worker, panel)).collect();
-            #[cfg(target_arch = "x86_64")]
-            {
-                use std::arch::is_x86_feature_detected as has;
-                if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
-                    // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
-                    unsafe {
-                        match self.scales {
-                            Scales::Int8(_) => vnni::strip::<false>(&panels, x, sink),
-                            Scales::Int4 { .. } => vnni::strip::<true>(&panels, x, sink),
-                        }
-                    }
-                    return;
-                }
-            }
-            panels.iter().for_each(|panel| portable_panel(panel, x, sink));
-        });
+        products(&[self], x, sink);
     }
 
     /// Neighbouring panels that one worker takes: as many as stay in its second cache while all rows pass by, and few enough
@@ -272,19 +248,81 @@ impl PackedWeight {
     }
 }
 
+/// The products of several matrices of one shape with the same rows: a row gets a panel of each before the next panel.
+pub fn products(weights: &[&PackedWeight], x: &QuantizedRows, sink: &impl Sink) {
+    let first = weights[0];
+    for weight in weights {
+        assert_eq!(weight.shape(), first.shape(), "matrices of one shape");
+        assert_eq!(
+            (x.width, x.group),
+            (weight.inputs, weight.group),
+            "activations made for this matrix"
+        );
+    }
+    let (panels, strip) = (first.outputs.div_ceil(PANEL), first.strip());
+    (0..first.workers()).into_par_iter().for_each(|worker| {
+        let panels = worker * strip..panels.min((worker + 1) * strip);
+        let panels: Vec<Panel> = panels
+            .flat_map(|panel| {
+                weights
+                    .iter()
+                    .enumerate()
+                    .map(move |(matrix, weight)| (panel, matrix, weight))
+            })
+            .map(|(panel, matrix, weight)| {
+                Panel::of(
+                    weight,
+                    panel,
+                    Piece {
+                        worker,
+                        matrix,
+                        first: panel * PANEL,
+                    },
+                )
+            })
+            .collect();
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
+                // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
+                unsafe {
+                    match first.scales {
+                        Scales::Int8(_) => vnni::strip::<false>(&panels, x, sink),
+                        Scales::Int4 { .. } => vnni::strip::<true>(&panels, x, sink),
+                    }
+                }
+                return;
+            }
+        }
+        panels.iter().for_each(|panel| portable_panel(panel, x, sink));
+    });
+}
+
+/// Which outputs a sink gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// The strip, for sinks that keep something for each.
+    pub worker: usize,
+    /// Which of several matrices.
+    pub matrix: usize,
+    /// The first output.
+    pub first: usize,
+}
+
 /// Where a product's outputs go: pieces of rows, each of at most a panel. A worker has a strip of panels; it gets the
 /// pieces of a row in order, and no other worker gets them. Implementations are `#[inline(always)]`, so that they are
 /// compiled with the instructions of the kernel that calls them.
 pub trait Sink: Sync {
-    /// `values` are the row's outputs that begin at `first`.
-    fn take(&self, worker: usize, row: usize, first: usize, values: &mut [f32]);
+    /// `values` are the row's outputs that begin at `piece.first`.
+    fn take(&self, piece: Piece, row: usize, values: &mut [f32]);
 }
 
 /// The weights of one panel.
 struct Panel<'a> {
-    worker: usize,
-    /// Its outputs.
-    outputs: Range<usize>,
+    piece: Piece,
+    /// How many of its outputs there are.
+    valid: usize,
     lines: &'a [Line],
     scales: PanelScales<'a>,
 }
@@ -300,7 +338,7 @@ enum PanelScales<'a> {
 }
 
 impl<'a> Panel<'a> {
-    fn of(weight: &'a PackedWeight, worker: usize, panel: usize) -> Self {
+    fn of(weight: &'a PackedWeight, panel: usize, piece: Piece) -> Self {
         let groups = weight.inputs.div_ceil(weight.group);
         let scales = match &weight.scales {
             Scales::Int8(scales) => PanelScales::Int8(&scales.as_chunks().0[panel]),
@@ -310,8 +348,8 @@ impl<'a> Panel<'a> {
             },
         };
         Self {
-            worker,
-            outputs: panel * PANEL..weight.outputs.min((panel + 1) * PANEL),
+            piece,
+            valid: PANEL.min(weight.outputs - panel * PANEL),
             lines: &weight.lines[weight.panel_lines(panel)],
             scales,
         }
@@ -320,7 +358,7 @@ impl<'a> Panel<'a> {
     /// Hands a row's outputs on.
     #[inline(always)]
     fn give(&self, sink: &impl Sink, row: usize, values: &mut [f32; PANEL]) {
-        sink.take(self.worker, row, self.outputs.start, &mut values[..self.outputs.len()]);
+        sink.take(self.piece, row, &mut values[..self.valid]);
     }
 }
 

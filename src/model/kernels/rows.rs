@@ -86,16 +86,6 @@ simd! {
     }
 }
 
-simd! {
-    /// SwiGLU's middle (arXiv 2002.05202): silu(gate) · up. `gate_up` `[2·width]`, gate first; `out` `[width]`.
-    pub fn silu_mul_row(gate_up: &[f32], out: &mut [f32]) {
-        let (gate, up) = gate_up.split_at(out.len());
-        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-            *out = gate / (1.0 + exp(-gate)) * up;
-        }
-    }
-}
-
 /// cos and sin of the angles of rotary positions (arXiv 2104.09864) for the rows of one batch, `[rows, head_dim / 2]`
 /// each: made once a batch and used by every layer.
 #[derive(Clone, Debug)]
@@ -221,15 +211,6 @@ mod tests {
         let mut many = vec![-1.0; 1000];
         many[701] = 2.0;
         assert_eq!(argmax(&many), 701);
-    }
-
-    #[test]
-    fn silu_mul_is_librarys() {
-        let gate_up: Vec<f32> = random(2 * 37, 4).iter().map(|x| x * 3.0).collect();
-        let t = Tensor::from_slice(&gate_up);
-        let mut out = vec![0.0; 37];
-        silu_mul_row(&gate_up, &mut out);
-        assert!(largest_difference(&out, &(t.narrow(0, 0, 37).silu() * t.narrow(0, 37, 37))) < 1e-5);
     }
 
     #[test]
