@@ -7,7 +7,7 @@ use crate::adapter::spectral::Part;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::files::read_text;
-use crate::model::{Module, Precision};
+use crate::model::{Device, KvKind, LoadOptions, Module, Precision};
 use crate::strategy::StrategyConfig;
 use crate::task::TaskConfig;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,15 @@ pub struct ModelSection {
     /// Precision of the base model's products.
     #[serde(default = "default_precision")]
     pub precision: Precision,
+    /// Where it runs.
+    #[serde(default)]
+    pub device: Device,
+    /// int4: weights that share a scale.
+    #[serde(default = "default_group_size")]
+    pub group_size: usize,
+    /// What keys and values are kept in; without it f32 beside f32 and bf16 otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache: Option<KvKind>,
     /// A PEFT LoRA directory: what `lora-svd` searches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<PathBuf>,
@@ -60,6 +69,19 @@ pub struct ModelSection {
     /// Threads of this process; 0 takes what the machine or the launcher gives.
     #[serde(default)]
     pub threads: usize,
+}
+
+impl ModelSection {
+    /// How the model is to be held in memory.
+    pub fn options(&self) -> LoadOptions {
+        let usual = LoadOptions::from(self.precision);
+        LoadOptions {
+            group_size: self.group_size,
+            kv_cache: self.kv_cache.unwrap_or(usual.kv_cache),
+            device: self.device,
+            ..usual
+        }
+    }
 }
 
 /// `[space]`
@@ -162,6 +184,9 @@ fn default_seed() -> u64 {
 fn default_precision() -> Precision {
     Precision::Int8
 }
+fn default_group_size() -> usize {
+    64
+}
 fn default_cache_gib() -> f64 {
     2.0
 }
@@ -230,6 +255,12 @@ impl RunConfig {
             return Err(Error::config(format!(
                 "model.cache_gib is {}, expected above 0",
                 self.model.cache_gib
+            )));
+        }
+        if ![32, 64, 128].contains(&self.model.group_size) {
+            return Err(Error::config(format!(
+                "model.group_size is {}, expected 32, 64 or 128",
+                self.model.group_size
             )));
         }
         if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(['/', '\\', '\0']) {
@@ -386,7 +417,10 @@ pub const KNOBS: &[Knob] = knobs! {
     "name", "string", "\"run\"", "a folder's name", "Names the run, and its directory under `runs/` unless `--out` is given.";
     "seed", "integer", "1", "≥ 0", "The root of all random numbers of the run.";
     "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model. Llama and Qwen2/2.5.";
-    "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`", "What the base model's matrix products are computed in. In int8 a text does not depend on its neighbours in the batch.";
+    "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`, `int4`", "What the base model's matrix products are computed in. In int8 and int4 a text does not depend on its neighbours in the batch. int4 takes a GGUF's 4-bit blocks as they are, and keeps the head in int8.";
+    "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`", "Where the model runs. A GPU takes f32 and bf16.";
+    "model.group_size", "integer", "64", "32, 64, 128", "int4: how many weights share a scale, where the file has not decided that already.";
+    "model.kv_cache", "string", "as the precision", "`f32`, `bf16`, `int8`", "What keys and values are kept in: without it f32 beside f32, and bf16 otherwise. int8 has a scale for each token and head.";
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS or the machine's cores.";
@@ -464,7 +498,7 @@ mod tests {
     }
 
     const FULL: [&str; 3] = [
-        "[model]\npath = 'm'\n[strategy]\nkind = 'open-es'",
+        "[model]\npath = 'm'\nkv_cache = 'int8'\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
          answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",
@@ -548,6 +582,8 @@ mod tests {
         for (text, key) in [
             ("[model]\npath = 'm'\n[run]\nprompts = 0", "run.prompts"),
             ("[model]\npath = 'm'\ncache_gib = -1.0", "model.cache_gib"),
+            ("[model]\npath = 'm'\ngroup_size = 33", "model.group_size"),
+            ("[model]\npath = 'm'\ndevice = 'gpu'", "cuda:N"),
             ("[model]\npath = 'm'\n[generation]\ntop_p = 1.5", "generation.top_p"),
             (
                 "[model]\npath = 'm'\n[space]\nkind = 'spectral'\nmodules = ['x_proj']",

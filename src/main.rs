@@ -6,7 +6,7 @@ use essa::commands::score::ScoreArguments;
 use essa::commands::{self, ModelArguments};
 use essa::engine::Sampling;
 use essa::error::Result;
-use essa::model::Precision;
+use essa::model::{Device, LoadOptions, Precision};
 use essa::run::StopReason;
 use essa::task::Split;
 use std::path::PathBuf;
@@ -129,9 +129,12 @@ struct ModelFlags {
     /// A PEFT LoRA directory.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// f32, bf16 or int8.
+    /// f32, bf16, int8 or int4.
     #[arg(long, default_value = "int8")]
     precision: Precision,
+    /// cpu, or cuda:N.
+    #[arg(long, default_value = "cpu")]
+    device: Device,
     /// GiB that the key-value cache may take.
     #[arg(long, default_value_t = 2.0)]
     cache_gib: f64,
@@ -145,7 +148,10 @@ impl From<ModelFlags> for ModelArguments {
         Self {
             model: flags.model,
             adapter: flags.adapter,
-            precision: flags.precision,
+            options: LoadOptions {
+                device: flags.device,
+                ..flags.precision.into()
+            },
             cache_gib: flags.cache_gib,
             threads: flags.threads,
         }

@@ -16,7 +16,7 @@ use crate::engine::text::Opened;
 use crate::engine::{Engine, Limits};
 use crate::error::{Error, Result};
 use crate::files::cache_folder;
-use crate::model::{Precision, Weights};
+use crate::model::{LoadOptions, Weights};
 use crate::objective::Alignment;
 use crate::seed::Seed;
 use crate::task::Task;
@@ -30,8 +30,8 @@ pub struct ModelArguments {
     pub model: PathBuf,
     /// A PEFT LoRA directory.
     pub adapter: Option<PathBuf>,
-    /// Precision of the base model's products.
-    pub precision: Precision,
+    /// How the base model is held in memory.
+    pub options: LoadOptions,
     /// GiB of the key-value cache.
     pub cache_gib: f64,
     /// Threads; 0 takes what there is.
@@ -42,7 +42,7 @@ impl ModelArguments {
     /// Opens the model, and the adapter as a bank of one candidate.
     fn open(&self) -> Result<(Opened, Option<AdapterBank>)> {
         threads::set(self.threads);
-        let opened = Opened::open(&self.model, self.precision.into(), limits(self.cache_gib))?;
+        let opened = Opened::open(&self.model, self.options, limits(self.cache_gib))?;
         let bank = match &self.adapter {
             Some(directory) => {
                 let adapter = PeftAdapter::read(directory, opened.weights.config())?;
@@ -116,7 +116,7 @@ fn open_alignment(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Ali
     let task = open_task(config, say)?;
     let opened = Opened::open(
         &config.model.path,
-        config.model.precision.into(),
+        config.model.options(),
         limits(config.model.cache_gib),
     )?;
     let space = open_space(config, &opened.weights, say)?;

@@ -233,6 +233,15 @@ impl ModelConfig {
         self.heads * self.head_dim
     }
 
+    /// The tensor that the head multiplies with.
+    pub fn head_name(&self) -> &'static str {
+        if self.tied {
+            "model.embed_tokens.weight"
+        } else {
+            "lm_head.weight"
+        }
+    }
+
     /// Width of the concatenated key heads, and of the value heads.
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim

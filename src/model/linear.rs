@@ -212,6 +212,26 @@ impl Linear {
         }
     }
 
+    /// W as a tensor `[out, in]`, f32 or bf16, with packed weights as the product means them.
+    pub fn dense(&self) -> Tensor {
+        match &self.weight {
+            Weight::Float(weight) => weight.shallow_clone(),
+            Weight::Packed(weight) => {
+                let mut dense = empty::<f32>(&weight.shape());
+                let rows = slice_mut::<f32>(&mut dense)
+                    .par_chunks_exact_mut(weight.shape()[1])
+                    .enumerate();
+                rows.for_each(|(row, out)| weight.row(row, out));
+                dense
+            }
+        }
+    }
+
+    /// `[out]`.
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
     /// Bytes of the weights and their scales.
     pub fn bytes(&self) -> usize {
         let weight = match &self.weight {

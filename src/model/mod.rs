@@ -2,15 +2,18 @@
 //! the run ([`linear`]), the arithmetic between them ([`kernels`]), and the whole of it ([`transformer`]).
 
 pub mod config;
+mod fused;
 pub mod gguf;
 pub mod kernels;
 pub mod linear;
 mod map;
+mod plain;
 pub mod safetensors;
 pub mod transformer;
 pub mod weights;
 
 pub use config::{ModelConfig, Module};
+pub use kernels::KvKind;
 pub use linear::Precision;
-pub use transformer::{AdapterRows, Batch, LoadOptions, SidePaths, Transformer, Workspace};
+pub use transformer::{AdapterRows, Batch, Device, LoadOptions, SidePaths, Transformer, Workspace};
 pub use weights::Weights;

@@ -1,28 +1,33 @@
-//! The model: embedding, layers, norm, head. A batch is a list of rows, one token each, of any mix of sequences and
-//! candidates; prefill and decode are the same code, because a row only needs to know its sequence's blocks in the
-//! cache and how far along it is. Base weights are written once, when they are loaded, and never again.
+//! The model as the engine sees it. A batch is a list of rows, one token each, of any mix of sequences and candidates;
+//! prefill and decode are the same code, because a row only needs to know its sequence's blocks in the cache and how far
+//! along it is. Base weights are written once, when they are loaded, and never again.
+//!
+//! On a CPU the passes are those of [`super::fused`]; their plain twin in tensor operations, [`super::plain`], serves GPUs
+//! and is what they are tested against.
 
-use super::config::{ModelConfig, Module};
-use super::kernels::{
-    self, BLOCK, Input, Int4Group, KvKind, KvLayer, RopeAngles, RowAddress, Side, SidePath, attend_row,
-};
-use super::linear::{Linear, Precision, RowSource};
-use super::weights::{Weights, hex};
-use crate::error::Result;
-use sha2::{Digest, Sha256};
-use std::ops::Range;
+use super::config::ModelConfig;
+use super::fused::{Fused, FusedWorkspace};
+use super::kernels::{BLOCK, KvKind, RowAddress, SidePath};
+use super::linear::Precision;
+use super::plain::{Plain, PlainWorkspace};
+use super::weights::Weights;
+use crate::error::{Error, Result};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
 
 /// A loaded model.
 #[derive(Debug)]
 pub struct Transformer {
     config: ModelConfig,
     options: LoadOptions,
-    /// `[vocab, hidden]`; none where the head's weights serve.
-    embedding: Option<Linear>,
-    layers: Vec<Layer>,
-    /// `[hidden]`.
-    norm: Vec<f32>,
-    head: Linear,
+    passes: Passes,
+}
+
+#[derive(Debug)]
+enum Passes {
+    Fused(Fused),
+    Plain(Plain),
 }
 
 /// How a model is held in memory.
@@ -34,6 +39,8 @@ pub struct LoadOptions {
     pub group_size: usize,
     /// What keys and values are kept in.
     pub kv_cache: KvKind,
+    /// Where it runs.
+    pub device: Device,
 }
 
 impl From<Precision> for LoadOptions {
@@ -47,6 +54,7 @@ impl From<Precision> for LoadOptions {
             } else {
                 KvKind::Bf16
             },
+            device: Device::Cpu,
         }
     }
 }
@@ -77,67 +85,119 @@ pub struct AdapterRows<'a> {
 /// The side paths on each module of each layer.
 pub type SidePaths = Vec<[Vec<SidePath>; 7]>;
 
-/// What forward passes write to: keys and values of every layer, and the activations of the batch at hand, whose
-/// buffers are used again and again.
+/// What forward passes write to: keys and values of every layer, and the activations of the batch at hand.
 #[derive(Debug)]
-pub struct Workspace {
-    layers: Vec<KvLayer>,
-    /// The residual stream, `[rows, hidden]`.
-    x: Vec<f32>,
-    /// `[rows, (heads + 2·kv_heads)·head_dim]`.
-    qkv: Vec<f32>,
-    /// `[rows, intermediate]`.
-    gated: Vec<f32>,
-    /// What a product reads.
-    input: Input,
-    logits: Vec<f32>,
+pub struct Workspace(Buffers);
+
+#[derive(Debug)]
+enum Buffers {
+    Fused(FusedWorkspace),
+    Plain(PlainWorkspace),
+}
+
+/// Where a model runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The GPU with this number.
+    Cuda(usize),
+}
+
+impl FromStr for Device {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = match text {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            other => other.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
+        };
+        let wrong = || {
+            Error::config(format!(
+                "device is `{text}`; expected cpu, or cuda:N with the number of a GPU"
+            ))
+        };
+        number.map(Self::Cuda).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Device {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<Device> for String {
+    fn from(device: Device) -> Self {
+        device.to_string()
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+        }
+    }
+}
+
+impl LoadOptions {
+    /// Refuses what does not go together, and a GPU that is not there.
+    fn check(&self) -> Result<()> {
+        let Device::Cuda(number) = self.device else {
+            return Ok(());
+        };
+        let found = tch::Cuda::device_count();
+        if !tch::Cuda::is_available() || found <= number as i64 {
+            return Err(Error::config(format!(
+                "device is `{}`, but libtorch finds {found} GPUs here; use device `cpu`, or build against a libtorch with CUDA on a machine that has the GPU",
+                self.device
+            )));
+        }
+        if matches!(self.precision, Precision::Int8 | Precision::Int4) || self.kv_cache == KvKind::Int8 {
+            return Err(Error::config(format!(
+                "device is `{}`, where int8 and int4 are not there yet; use precision `bf16` and an unquantized cache",
+                self.device
+            )));
+        }
+        Ok(())
+    }
 }
 
 impl Transformer {
     /// Loads a model.
     pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
+        options.check()?;
+        let passes = match options.device {
+            Device::Cpu => Passes::Fused(Fused::load(weights, options)?),
+            Device::Cuda(_) => Passes::Plain(Plain::load(weights, options)?),
+        };
+        Ok(Self::new(weights, options, passes))
+    }
+
+    /// Loads the plain twin: the same model in tensor operations, on any device. Slow on a CPU, where it is a reference.
+    pub fn load_plain(weights: &Weights, options: LoadOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self::new(
+            weights,
+            options,
+            Passes::Plain(Plain::load(weights, options)?),
+        ))
+    }
+
+    fn new(weights: &Weights, options: LoadOptions, passes: Passes) -> Self {
         let config = weights.config().clone();
-        let LoadOptions {
-            precision, group_size, ..
-        } = options;
-        let matrix = |precision, name: &str| {
-            let mut rows = Stacked {
-                weights,
-                matrices: vec![(name.to_string(), config.vocab)],
-            };
-            let matrix = Linear::new(precision, group_size, [config.vocab, config.hidden], None, &mut rows);
-            weights.release();
-            matrix
-        };
-        let embedding = match precision {
-            _ if config.tied => None,
-            Precision::F32 => Some(matrix(Precision::F32, "model.embed_tokens.weight")?),
-            // Rows are only looked up: nothing is gained by making them smaller than bf16.
-            _ => Some(matrix(Precision::Bf16, "model.embed_tokens.weight")?),
-        };
-        let mut layers = Vec::with_capacity(config.layers);
-        for index in 0..config.layers {
-            layers.push(Layer::load(weights, index, options)?);
-            weights.release();
-        }
-        let head = if config.tied {
-            "model.embed_tokens.weight"
-        } else {
-            "lm_head.weight"
-        };
-        // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
-        let head_precision = match precision {
-            Precision::Int4 => Precision::Int8,
-            other => other,
-        };
-        Ok(Self {
-            embedding,
-            layers,
-            norm: weights.read("model.norm.weight")?,
-            head: matrix(head_precision, head)?,
+        Self {
             config,
             options,
-        })
+            passes,
+        }
     }
 
     /// The model's sizes.
@@ -152,22 +212,10 @@ impl Transformer {
 
     /// A workspace whose cache has room for `blocks` blocks of [`BLOCK`] tokens.
     pub fn new_workspace(&self, blocks: usize) -> Workspace {
-        let layer = |_| {
-            KvLayer::new(
-                self.options.kv_cache,
-                blocks,
-                self.config.kv_heads,
-                self.config.head_dim,
-            )
-        };
-        Workspace {
-            layers: (0..self.config.layers).map(layer).collect(),
-            x: Vec::new(),
-            qkv: Vec::new(),
-            gated: Vec::new(),
-            input: Input::default(),
-            logits: Vec::new(),
-        }
+        Workspace(match &self.passes {
+            Passes::Fused(fused) => Buffers::Fused(fused.new_workspace(blocks)),
+            Passes::Plain(plain) => Buffers::Plain(plain.new_workspace(blocks)),
+        })
     }
 
     /// Bytes that one block takes in the cache.
@@ -178,234 +226,47 @@ impl Transformer {
 
     /// Bytes of all weights in memory, a tied head counted once.
     pub fn weight_bytes(&self) -> usize {
-        let matrices: usize = self.matrices().map(Linear::bytes).sum();
-        let norms = (2 * self.layers.len() + 1) * self.norm.len();
-        matrices + 4 * norms
-    }
-
-    fn matrices(&self) -> impl Iterator<Item = &Linear> {
-        let products = self
-            .layers
-            .iter()
-            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down]);
-        products.chain([&self.head]).chain(&self.embedding)
+        match &self.passes {
+            Passes::Fused(fused) => fused.weight_bytes(),
+            Passes::Plain(plain) => plain.weight_bytes(),
+        }
     }
 
     /// SHA-256 over every base weight as it lies in memory: the same before and after a run (promise 1).
     pub fn digest(&self) -> String {
-        let mut hash = Sha256::new();
-        let mut buffer = Vec::new();
-        for matrix in self.matrices() {
-            matrix.visit_bytes(&mut |bytes| {
-                buffer.extend_from_slice(bytes);
-                if buffer.len() > 1 << 16 {
-                    hash.update(&buffer);
-                    buffer.clear();
-                }
-            });
+        match &self.passes {
+            Passes::Fused(fused) => fused.digest(),
+            Passes::Plain(plain) => plain.digest(),
         }
-        hash.update(&buffer);
-        hex(&hash.finalize())
     }
 
     /// Reads the batch's rows, writes their keys and values to the cache, and leaves the residual stream after the last
     /// layer in the workspace.
     pub fn forward(&self, batch: &Batch, work: &mut Workspace) -> Result<()> {
-        let hidden = self.config.hidden;
-        work.x.resize(batch.tokens.len() * hidden, 0.0);
-        let embedding = self.embedding.as_ref().unwrap_or(&self.head);
-        for (x, &token) in work.x.chunks_exact_mut(hidden).zip(batch.tokens) {
-            embedding.row(token as usize, x);
+        match (&self.passes, &mut work.0) {
+            (Passes::Fused(fused), Buffers::Fused(work)) => fused.forward(batch, work),
+            (Passes::Plain(plain), Buffers::Plain(work)) => plain.forward(batch, work),
+            _ => unreachable!("{ANOTHERS}"),
         }
-        let positions = batch.rows.iter().map(|row| row.position);
-        let angles = RopeAngles::new(&self.config.inverse_frequencies, positions);
-        // On a thread of the pool: from outside, each of a layer's eight passes would have to wake somebody and be woken.
-        rayon::scope(|_| {
-            let mut layers = self.layers.iter().enumerate();
-            layers.try_for_each(|(index, layer)| layer.forward(&self.config, index, batch, &angles, work))
-        })
     }
 
     /// The next token's logits after chosen rows of the last [`Transformer::forward`], `[rows, vocab]`.
     pub fn logits<'a>(&self, work: &'a mut Workspace, rows: &[usize]) -> Result<&'a mut [f32]> {
-        self.fill_head(work, rows);
-        work.logits.resize(rows.len() * self.config.vocab, 0.0);
-        self.head.product(&work.input, None, false, &mut work.logits)?;
-        Ok(&mut work.logits)
+        match (&self.passes, &mut work.0) {
+            (Passes::Fused(fused), Buffers::Fused(work)) => fused.logits(work, rows),
+            (Passes::Plain(plain), Buffers::Plain(work)) => plain.logits(work, rows),
+            _ => unreachable!("{ANOTHERS}"),
+        }
     }
 
     /// The likeliest next token after chosen rows, without their logits ever lying in memory where the head is packed.
     pub fn likeliest(&self, work: &mut Workspace, rows: &[usize]) -> Result<Vec<u32>> {
-        self.fill_head(work, rows);
-        self.head.argmax(&work.input)
-    }
-
-    fn fill_head(&self, work: &mut Workspace, rows: &[usize]) {
-        let (hidden, eps, x, norm) = (self.config.hidden, self.config.rms_eps, &work.x, &self.norm);
-        work.input
-            .fill([rows.len(), hidden], self.head.form(), None, |row, out| {
-                kernels::rms_norm_row(&x[rows[row] * hidden..][..hidden], norm, eps, out);
-            });
-    }
-}
-
-/// One decoder layer.
-#[derive(Debug)]
-struct Layer {
-    input_norm: Vec<f32>,
-    /// q, k and v in one product.
-    qkv: Linear,
-    o: Linear,
-    post_attention_norm: Vec<f32>,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
-impl Layer {
-    fn load(weights: &Weights, index: usize, options: LoadOptions) -> Result<Self> {
-        let config = weights.config();
-        let linear = |modules: &[Module]| {
-            let inputs = config.module_shape(modules[0])[1];
-            let outputs: usize = modules.iter().map(|&module| config.module_shape(module)[0]).sum();
-            let bias: Option<Vec<Vec<f32>>> = modules
-                .iter()
-                .filter(|&&module| weights.has_bias(module))
-                .map(|module| Some(weights.read(&format!("{}.bias", module.path(index)))))
-                .map(Option::transpose)
-                .collect::<Result<_>>()?;
-            let bias = bias.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
-            let mut rows = Stacked {
-                weights,
-                matrices: modules
-                    .iter()
-                    .map(|&module| (format!("{}.weight", module.path(index)), config.module_shape(module)[0]))
-                    .collect(),
-            };
-            Linear::new(
-                options.precision,
-                options.group_size,
-                [outputs, inputs],
-                bias,
-                &mut rows,
-            )
-        };
-        Ok(Self {
-            input_norm: weights.read(&format!("model.layers.{index}.input_layernorm.weight"))?,
-            qkv: linear(&[Module::Q, Module::K, Module::V])?,
-            o: linear(&[Module::O])?,
-            post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
-            gate: linear(&[Module::Gate])?,
-            up: linear(&[Module::Up])?,
-            down: linear(&[Module::Down])?,
-        })
-    }
-
-    /// x + attention, + feed-forward.
-    fn forward(
-        &self,
-        config: &ModelConfig,
-        index: usize,
-        batch: &Batch,
-        angles: &RopeAngles,
-        work: &mut Workspace,
-    ) -> Result<()> {
-        let Workspace {
-            layers,
-            x,
-            qkv,
-            gated,
-            input,
-            ..
-        } = work;
-        let (rows, hidden, inner) = (batch.rows.len(), config.hidden, config.intermediate);
-        let (input_norm, post_attention_norm, eps) = (&self.input_norm, &self.post_attention_norm, config.rms_eps);
-        let (q_width, kv_width) = (config.q_width(), config.kv_width());
-        let side = |modules: &[(Module, usize)]| batch.adapter.and_then(|adapter| adapter.side(index, modules));
-
-        let of_qkv = side(&[(Module::Q, 0), (Module::K, q_width), (Module::V, q_width + kv_width)]);
-        input.fill([rows, hidden], self.qkv.form(), of_qkv.as_ref(), |row, out| {
-            kernels::rms_norm_row(&x[row * hidden..][..hidden], input_norm, eps, out);
-        });
-        let qkv_width = q_width + 2 * kv_width;
-        qkv.resize(rows * qkv_width, 0.0);
-        self.qkv.product(input, of_qkv.as_ref(), false, qkv)?;
-        kernels::rotate_and_store(qkv, &mut layers[index], batch.rows, angles);
-
-        let of_o = side(&[(Module::O, 0)]);
-        input.fill([rows, q_width], self.o.form(), of_o.as_ref(), |row, out| {
-            attend_row(&qkv[row * qkv_width..][..q_width], &layers[index], batch.rows[row], out);
-        });
-        self.o.product(input, of_o.as_ref(), true, x)?;
-
-        let of_gate_up = side(&[(Module::Gate, 0), (Module::Up, inner)]);
-        input.fill([rows, hidden], self.gate.form(), of_gate_up.as_ref(), |row, out| {
-            kernels::rms_norm_row(&x[row * hidden..][..hidden], post_attention_norm, eps, out);
-        });
-        gated.resize(rows * inner, 0.0);
-        self.gate.gated_product(&self.up, input, of_gate_up.as_ref(), gated)?;
-
-        let of_down = side(&[(Module::Down, 0)]);
-        input.fill([rows, inner], self.down.form(), of_down.as_ref(), |row, out| {
-            out.copy_from_slice(&gated[row * inner..][..inner]);
-        });
-        self.down.product(input, of_down.as_ref(), true, x)
-    }
-}
-
-/// The rows of several matrices of a file, one matrix after the other.
-struct Stacked<'a> {
-    weights: &'a Weights,
-    /// Names and heights.
-    matrices: Vec<(String, usize)>,
-}
-
-impl RowSource for Stacked<'_> {
-    fn floats(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let inputs = out.len() / rows.len().max(1);
-        let (mut first, mut out) = (0, out);
-        for (name, height) in &self.matrices {
-            let here = rows.start.max(first)..rows.end.min(first + height);
-            if !here.is_empty() {
-                let part;
-                (part, out) = out.split_at_mut(here.len() * inputs);
-                self.weights.rows(name, here.start - first..here.end - first, part)?;
-            }
-            first += height;
+        match (&self.passes, &mut work.0) {
+            (Passes::Fused(fused), Buffers::Fused(work)) => fused.likeliest(work, rows),
+            (Passes::Plain(plain), Buffers::Plain(work)) => plain.likeliest(work, rows),
+            _ => unreachable!("{ANOTHERS}"),
         }
-        Ok(())
-    }
-
-    fn int4_group(&self) -> Option<usize> {
-        let mut groups = self.matrices.iter().map(|(name, _)| self.weights.int4_group(name));
-        let first = groups.next()??;
-        groups.all(|group| group == Some(first)).then_some(first)
-    }
-
-    fn int4(&mut self, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
-        let mut row = row;
-        for (name, height) in &self.matrices {
-            if row < *height {
-                return self.weights.int4_row(name, row, q, groups);
-            }
-            row -= height;
-        }
-        unreachable!("a row of one of the matrices")
     }
 }
 
-impl<'a> AdapterRows<'a> {
-    /// The side paths of a layer's modules that share one product, each with the column at which it begins.
-    fn side(self, layer: usize, modules: &[(Module, usize)]) -> Option<Side<'a>> {
-        let of_layer = &self.paths[layer];
-        let of_module =
-            |&(module, column): &(Module, usize)| of_layer[module.index()].iter().map(move |path| (path, column));
-        let paths: Vec<_> = modules.iter().flat_map(of_module).collect();
-        (!paths.is_empty()).then_some(Side {
-            paths,
-            bank: self.bank,
-            line: self.line,
-            candidates: self.candidates,
-        })
-    }
-}
+const ANOTHERS: &str = "a workspace is used with the model that made it";

@@ -10,13 +10,15 @@ use super::rows::RopeAngles;
 use super::simd::{exp, map_sum, max, simd};
 use super::view::Shared;
 use half::bf16;
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
 /// Tokens of a block.
 pub const BLOCK: usize = 16;
 
 /// What keys and values are kept in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum KvKind {
     /// f32.
     F32,

@@ -1,0 +1,347 @@
+//! The model on a CPU, through the kernels: each layer is four products, and nothing else passes over memory.
+
+use super::config::{ModelConfig, Module};
+use super::kernels::{self, Input, Int4Group, KvLayer, RopeAngles, Side, attend_row};
+use super::linear::{Linear, Precision, RowSource};
+use super::transformer::{AdapterRows, Batch, LoadOptions};
+use super::weights::{Weights, hex};
+use crate::error::Result;
+use sha2::{Digest, Sha256};
+use std::ops::Range;
+
+/// A model whose passes run through the kernels.
+#[derive(Debug)]
+pub struct Fused {
+    config: ModelConfig,
+    options: LoadOptions,
+    /// `[vocab, hidden]`; none where the head's weights serve.
+    embedding: Option<Linear>,
+    layers: Vec<Layer>,
+    /// `[hidden]`.
+    norm: Vec<f32>,
+    head: Linear,
+}
+
+/// What forward passes write to: keys and values of every layer, and the activations of the batch at hand, whose
+/// buffers are used again and again.
+#[derive(Debug)]
+pub struct FusedWorkspace {
+    layers: Vec<KvLayer>,
+    /// The residual stream, `[rows, hidden]`.
+    x: Vec<f32>,
+    /// `[rows, (heads + 2·kv_heads)·head_dim]`.
+    qkv: Vec<f32>,
+    /// `[rows, intermediate]`.
+    gated: Vec<f32>,
+    /// What a product reads.
+    input: Input,
+    logits: Vec<f32>,
+}
+
+impl Fused {
+    /// Loads a model.
+    pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
+        let config = weights.config().clone();
+        let embedding = vocabulary(weights, options, Vocabulary::Embedding)?;
+        let mut layers = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            layers.push(Layer::load(weights, index, options)?);
+            weights.release();
+        }
+        Ok(Self {
+            embedding,
+            layers,
+            norm: weights.read("model.norm.weight")?,
+            head: vocabulary(weights, options, Vocabulary::Head)?.expect("every model has a head"),
+            config,
+            options,
+        })
+    }
+
+    /// A workspace whose cache has room for `blocks` blocks of [`BLOCK`] tokens.
+    pub fn new_workspace(&self, blocks: usize) -> FusedWorkspace {
+        let layer = |_| {
+            KvLayer::new(
+                self.options.kv_cache,
+                blocks,
+                self.config.kv_heads,
+                self.config.head_dim,
+            )
+        };
+        FusedWorkspace {
+            layers: (0..self.config.layers).map(layer).collect(),
+            x: Vec::new(),
+            qkv: Vec::new(),
+            gated: Vec::new(),
+            input: Input::default(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// Bytes of all weights in memory, a tied head counted once.
+    pub fn weight_bytes(&self) -> usize {
+        let matrices: usize = self.matrices().map(Linear::bytes).sum();
+        let norms = (2 * self.layers.len() + 1) * self.norm.len();
+        matrices + 4 * norms
+    }
+
+    fn matrices(&self) -> impl Iterator<Item = &Linear> {
+        let products = self
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down]);
+        products.chain([&self.head]).chain(&self.embedding)
+    }
+
+    /// SHA-256 over every base weight as it lies in memory: the same before and after a run (promise 1).
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut buffer = Vec::new();
+        for matrix in self.matrices() {
+            matrix.visit_bytes(&mut |bytes| {
+                buffer.extend_from_slice(bytes);
+                if buffer.len() > 1 << 16 {
+                    hash.update(&buffer);
+                    buffer.clear();
+                }
+            });
+        }
+        hash.update(&buffer);
+        hex(&hash.finalize())
+    }
+
+    /// Reads the batch's rows, writes their keys and values to the cache, and leaves the residual stream after the last
+    /// layer in the workspace.
+    pub fn forward(&self, batch: &Batch, work: &mut FusedWorkspace) -> Result<()> {
+        let hidden = self.config.hidden;
+        work.x.resize(batch.tokens.len() * hidden, 0.0);
+        let embedding = self.embedding.as_ref().unwrap_or(&self.head);
+        for (x, &token) in work.x.chunks_exact_mut(hidden).zip(batch.tokens) {
+            embedding.row(token as usize, x);
+        }
+        let positions = batch.rows.iter().map(|row| row.position);
+        let angles = RopeAngles::new(&self.config.inverse_frequencies, positions);
+        // On a thread of the pool: from outside, each of a layer's eight passes would have to wake somebody and be woken.
+        rayon::scope(|_| {
+            let mut layers = self.layers.iter().enumerate();
+            layers.try_for_each(|(index, layer)| layer.forward(&self.config, index, batch, &angles, work))
+        })
+    }
+
+    /// The next token's logits after chosen rows of the last [`Fused::forward`], `[rows, vocab]`.
+    pub fn logits<'a>(&self, work: &'a mut FusedWorkspace, rows: &[usize]) -> Result<&'a mut [f32]> {
+        self.fill_head(work, rows);
+        work.logits.resize(rows.len() * self.config.vocab, 0.0);
+        self.head.product(&work.input, None, false, &mut work.logits)?;
+        Ok(&mut work.logits)
+    }
+
+    /// The likeliest next token after chosen rows, without their logits ever lying in memory where the head is packed.
+    pub fn likeliest(&self, work: &mut FusedWorkspace, rows: &[usize]) -> Result<Vec<u32>> {
+        self.fill_head(work, rows);
+        self.head.argmax(&work.input)
+    }
+
+    fn fill_head(&self, work: &mut FusedWorkspace, rows: &[usize]) {
+        let (hidden, eps, x, norm) = (self.config.hidden, self.config.rms_eps, &work.x, &self.norm);
+        work.input
+            .fill([rows.len(), hidden], self.head.form(), None, |row, out| {
+                kernels::rms_norm_row(&x[rows[row] * hidden..][..hidden], norm, eps, out);
+            });
+    }
+}
+
+/// The two matrices that are a vocabulary high.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vocabulary {
+    Embedding,
+    Head,
+}
+
+/// Loads one of them; there is no embedding where the head's weights serve.
+pub(super) fn vocabulary(weights: &Weights, options: LoadOptions, which: Vocabulary) -> Result<Option<Linear>> {
+    let config = weights.config();
+    let (name, precision) = match (which, options.precision) {
+        (Vocabulary::Embedding, _) if config.tied => return Ok(None),
+        (Vocabulary::Embedding, Precision::F32) => ("model.embed_tokens.weight", Precision::F32),
+        // Rows are only looked up: nothing is gained by making them smaller than bf16.
+        (Vocabulary::Embedding, _) => ("model.embed_tokens.weight", Precision::Bf16),
+        // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
+        (Vocabulary::Head, Precision::Int4) => (config.head_name(), Precision::Int8),
+        (Vocabulary::Head, precision) => (config.head_name(), precision),
+    };
+    let mut rows = Stacked {
+        weights,
+        matrices: vec![(name.to_string(), config.vocab)],
+    };
+    let matrix = Linear::new(
+        precision,
+        options.group_size,
+        [config.vocab, config.hidden],
+        None,
+        &mut rows,
+    )?;
+    weights.release();
+    Ok(Some(matrix))
+}
+
+/// One decoder layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub input_norm: Vec<f32>,
+    /// q, k and v in one product.
+    pub qkv: Linear,
+    pub o: Linear,
+    pub post_attention_norm: Vec<f32>,
+    pub gate: Linear,
+    pub up: Linear,
+    pub down: Linear,
+}
+
+impl Layer {
+    pub fn load(weights: &Weights, index: usize, options: LoadOptions) -> Result<Self> {
+        let config = weights.config();
+        let linear = |modules: &[Module]| {
+            let inputs = config.module_shape(modules[0])[1];
+            let outputs: usize = modules.iter().map(|&module| config.module_shape(module)[0]).sum();
+            let bias: Option<Vec<Vec<f32>>> = modules
+                .iter()
+                .filter(|&&module| weights.has_bias(module))
+                .map(|module| Some(weights.read(&format!("{}.bias", module.path(index)))))
+                .map(Option::transpose)
+                .collect::<Result<_>>()?;
+            let bias = bias.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
+            let mut rows = Stacked {
+                weights,
+                matrices: modules
+                    .iter()
+                    .map(|&module| (format!("{}.weight", module.path(index)), config.module_shape(module)[0]))
+                    .collect(),
+            };
+            Linear::new(
+                options.precision,
+                options.group_size,
+                [outputs, inputs],
+                bias,
+                &mut rows,
+            )
+        };
+        Ok(Self {
+            input_norm: weights.read(&format!("model.layers.{index}.input_layernorm.weight"))?,
+            qkv: linear(&[Module::Q, Module::K, Module::V])?,
+            o: linear(&[Module::O])?,
+            post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
+            gate: linear(&[Module::Gate])?,
+            up: linear(&[Module::Up])?,
+            down: linear(&[Module::Down])?,
+        })
+    }
+
+    /// x + attention, + feed-forward.
+    fn forward(
+        &self,
+        config: &ModelConfig,
+        index: usize,
+        batch: &Batch,
+        angles: &RopeAngles,
+        work: &mut FusedWorkspace,
+    ) -> Result<()> {
+        let FusedWorkspace {
+            layers,
+            x,
+            qkv,
+            gated,
+            input,
+            ..
+        } = work;
+        let (rows, hidden, inner) = (batch.rows.len(), config.hidden, config.intermediate);
+        let (input_norm, post_attention_norm, eps) = (&self.input_norm, &self.post_attention_norm, config.rms_eps);
+        let (q_width, kv_width) = (config.q_width(), config.kv_width());
+        let side = |modules: &[(Module, usize)]| batch.adapter.and_then(|adapter| adapter.side(index, modules));
+
+        let of_qkv = side(&[(Module::Q, 0), (Module::K, q_width), (Module::V, q_width + kv_width)]);
+        input.fill([rows, hidden], self.qkv.form(), of_qkv.as_ref(), |row, out| {
+            kernels::rms_norm_row(&x[row * hidden..][..hidden], input_norm, eps, out);
+        });
+        let qkv_width = q_width + 2 * kv_width;
+        qkv.resize(rows * qkv_width, 0.0);
+        self.qkv.product(input, of_qkv.as_ref(), false, qkv)?;
+        kernels::rotate_and_store(qkv, &mut layers[index], batch.rows, angles);
+
+        let of_o = side(&[(Module::O, 0)]);
+        input.fill([rows, q_width], self.o.form(), of_o.as_ref(), |row, out| {
+            attend_row(&qkv[row * qkv_width..][..q_width], &layers[index], batch.rows[row], out);
+        });
+        self.o.product(input, of_o.as_ref(), true, x)?;
+
+        let of_gate_up = side(&[(Module::Gate, 0), (Module::Up, inner)]);
+        input.fill([rows, hidden], self.gate.form(), of_gate_up.as_ref(), |row, out| {
+            kernels::rms_norm_row(&x[row * hidden..][..hidden], post_attention_norm, eps, out);
+        });
+        gated.resize(rows * inner, 0.0);
+        self.gate.gated_product(&self.up, input, of_gate_up.as_ref(), gated)?;
+
+        let of_down = side(&[(Module::Down, 0)]);
+        input.fill([rows, inner], self.down.form(), of_down.as_ref(), |row, out| {
+            out.copy_from_slice(&gated[row * inner..][..inner]);
+        });
+        self.down.product(input, of_down.as_ref(), true, x)
+    }
+}
+
+/// The rows of several matrices of a file, one matrix after the other.
+struct Stacked<'a> {
+    weights: &'a Weights,
+    /// Names and heights.
+    matrices: Vec<(String, usize)>,
+}
+
+impl RowSource for Stacked<'_> {
+    fn floats(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let inputs = out.len() / rows.len().max(1);
+        let (mut first, mut out) = (0, out);
+        for (name, height) in &self.matrices {
+            let here = rows.start.max(first)..rows.end.min(first + height);
+            if !here.is_empty() {
+                let part;
+                (part, out) = out.split_at_mut(here.len() * inputs);
+                self.weights.rows(name, here.start - first..here.end - first, part)?;
+            }
+            first += height;
+        }
+        Ok(())
+    }
+
+    fn int4_group(&self) -> Option<usize> {
+        let mut groups = self.matrices.iter().map(|(name, _)| self.weights.int4_group(name));
+        let first = groups.next()??;
+        groups.all(|group| group == Some(first)).then_some(first)
+    }
+
+    fn int4(&mut self, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
+        let mut row = row;
+        for (name, height) in &self.matrices {
+            if row < *height {
+                return self.weights.int4_row(name, row, q, groups);
+            }
+            row -= height;
+        }
+        unreachable!("a row of one of the matrices")
+    }
+}
+
+impl<'a> AdapterRows<'a> {
+    /// The side paths of a layer's modules that share one product, each with the column at which it begins.
+    fn side(self, layer: usize, modules: &[(Module, usize)]) -> Option<Side<'a>> {
+        let of_layer = &self.paths[layer];
+        let of_module =
+            |&(module, column): &(Module, usize)| of_layer[module.index()].iter().map(move |path| (path, column));
+        let paths: Vec<_> = modules.iter().flat_map(of_module).collect();
+        (!paths.is_empty()).then_some(Side {
+            paths,
+            bank: self.bank,
+            line: self.line,
+            candidates: self.candidates,
+        })
+    }
+}

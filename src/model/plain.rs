@@ -1,0 +1,361 @@
+//! The plain twin of the fused passes: the same arithmetic in tensor operations, on any device that libtorch knows. It
+//! serves GPUs in f32 and bf16. On a CPU it is what the kernels are tested against, and for that it also takes the weights
+//! of int8 and int4 models in f32 and rounds activations as they do.
+
+use super::config::{ModelConfig, Module};
+use super::fused::{Layer, Vocabulary, vocabulary};
+use super::kernels::{BLOCK, Form, KvKind, SidePath};
+use super::linear::Linear;
+use super::transformer::{Batch, Device, LoadOptions};
+use super::weights::{Weights, hex};
+use crate::error::Result;
+use sha2::{Digest, Sha256};
+use tch::{Kind, Tensor};
+
+/// A model whose passes are tensor operations.
+#[derive(Debug)]
+pub struct Plain {
+    config: ModelConfig,
+    device: tch::Device,
+    kv_kind: Kind,
+    /// None where the head's weights serve.
+    embedding: Option<PlainLinear>,
+    layers: Vec<PlainLayer>,
+    norm: Tensor,
+    head: PlainLinear,
+}
+
+#[derive(Debug)]
+struct PlainLayer {
+    input_norm: Tensor,
+    qkv: PlainLinear,
+    o: PlainLinear,
+    post_attention_norm: Tensor,
+    gate: PlainLinear,
+    up: PlainLinear,
+    down: PlainLinear,
+}
+
+#[derive(Debug)]
+struct PlainLinear {
+    /// `[out, in]`, f32 or bf16.
+    weight: Tensor,
+    bias: Option<Tensor>,
+    /// How the fused product wants its activations.
+    form: Form,
+}
+
+/// What forward passes write to.
+#[derive(Debug)]
+pub struct PlainWorkspace {
+    /// Keys and values of every layer, `[tokens, kv_heads, head_dim]`.
+    layers: Vec<[Tensor; 2]>,
+    /// The residual stream, `[rows, hidden]`.
+    x: Tensor,
+    logits: Vec<f32>,
+}
+
+/// Rows that attend at a time, because each gets its own copy of its context.
+const ATTENDING_ROWS: usize = 32;
+
+impl PlainLinear {
+    fn new(linear: &Linear, device: tch::Device) -> Result<Self> {
+        Ok(Self {
+            weight: linear.dense().f_to_device(device)?,
+            bias: linear.bias().map(|bias| Tensor::from_slice(bias).to_device(device)),
+            form: linear.form(),
+        })
+    }
+
+    /// `x` `[rows, in]`, f32.
+    fn product(&self, x: &Tensor) -> Result<Tensor> {
+        let x = match self.form {
+            Form::Float => x.shallow_clone(),
+            Form::Int8 { group } => rounded(x, group as i64)?,
+        };
+        let y = x
+            .f_to_kind(self.weight.kind())?
+            .f_linear::<&Tensor>(&self.weight, None)?
+            .f_to_kind(Kind::Float)?;
+        Ok(match &self.bias {
+            Some(bias) => y.f_add(bias)?,
+            None => y,
+        })
+    }
+
+    fn rows(&self, rows: &Tensor) -> Result<Tensor> {
+        Ok(self.weight.f_index_select(0, rows)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+/// int8 by groups of a row, and back: scale = max|x| / 127.
+fn rounded(x: &Tensor, group: i64) -> Result<Tensor> {
+    let (rows, width) = x.size2()?;
+    let padded = x
+        .f_constant_pad_nd([0, (group - width % group) % group])?
+        .f_view([rows, -1, group])?;
+    let largest = padded.f_abs()?.f_amax([-1], true)?;
+    // In this order, to the bit: a number on the edge between two steps is to fall on the kernels' side.
+    let inverse = Tensor::from(127.0_f32).to_device(x.device()).f_div(&largest)?;
+    let inverse = inverse.f_nan_to_num(0.0, 0.0, 0.0)?;
+    let rounded = padded
+        .f_mul(&inverse)?
+        .f_round()?
+        .f_mul(&largest.f_div_scalar(127.0)?)?;
+    Ok(rounded.f_view([rows, -1])?.f_narrow(1, 0, width)?)
+}
+
+/// RMSNorm (arXiv 1910.07467): x · w / √(mean(x²) + ε).
+fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    let mean = x.f_square()?.f_mean_dim([-1].as_slice(), true, Kind::Float)?;
+    Ok(x.f_mul(&mean.f_add_scalar(f64::from(eps))?.f_rsqrt()?)?.f_mul(weight)?)
+}
+
+impl Plain {
+    /// Loads a model, a layer at a time through the host's memory.
+    pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
+        let config = weights.config().clone();
+        let device = match options.device {
+            Device::Cpu => tch::Device::Cpu,
+            Device::Cuda(number) => tch::Device::Cuda(number),
+        };
+        let linear = |linear: &Linear| PlainLinear::new(linear, device);
+        let vector = |numbers: &[f32]| Tensor::from_slice(numbers).to_device(device);
+        let mut layers = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            let layer = Layer::load(weights, index, options)?;
+            layers.push(PlainLayer {
+                input_norm: vector(&layer.input_norm),
+                qkv: linear(&layer.qkv)?,
+                o: linear(&layer.o)?,
+                post_attention_norm: vector(&layer.post_attention_norm),
+                gate: linear(&layer.gate)?,
+                up: linear(&layer.up)?,
+                down: linear(&layer.down)?,
+            });
+            weights.release();
+        }
+        let embedding = vocabulary(weights, options, Vocabulary::Embedding)?;
+        let head = vocabulary(weights, options, Vocabulary::Head)?.expect("every model has a head");
+        Ok(Self {
+            embedding: embedding.as_ref().map(linear).transpose()?,
+            layers,
+            norm: vector(&weights.read("model.norm.weight")?),
+            head: linear(&head)?,
+            kv_kind: if options.kv_cache == KvKind::F32 {
+                Kind::Float
+            } else {
+                Kind::BFloat16
+            },
+            config,
+            device,
+        })
+    }
+
+    fn matrices(&self) -> impl Iterator<Item = &Tensor> {
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down]);
+        layers
+            .chain([&self.head])
+            .chain(&self.embedding)
+            .map(|linear| &linear.weight)
+    }
+
+    /// Bytes of all weight matrices.
+    pub fn weight_bytes(&self) -> usize {
+        self.matrices()
+            .map(|weight| weight.numel() * weight.kind().elt_size_in_bytes())
+            .sum()
+    }
+
+    /// SHA-256 over every weight matrix, in f32.
+    pub fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        for weight in self.matrices() {
+            let numbers: Vec<f32> = numbers(weight).expect("weights that can be read");
+            numbers.iter().for_each(|number| hash.update(number.to_le_bytes()));
+        }
+        hex(&hash.finalize())
+    }
+
+    /// A workspace whose cache has room for `blocks` blocks.
+    pub fn new_workspace(&self, blocks: usize) -> PlainWorkspace {
+        let shape = [blocks * BLOCK, self.config.kv_heads, self.config.head_dim].map(|size| size as i64);
+        let empty = || Tensor::zeros(shape, (self.kv_kind, self.device));
+        PlainWorkspace {
+            layers: (0..self.config.layers).map(|_| [empty(), empty()]).collect(),
+            x: Tensor::new(),
+            logits: Vec::new(),
+        }
+    }
+
+    fn indices(&self, indices: impl Iterator<Item = usize>) -> Tensor {
+        let indices: Vec<i64> = indices.map(|index| index as i64).collect();
+        Tensor::from_slice(&indices).to_device(self.device)
+    }
+
+    /// As [`super::Transformer::forward`].
+    pub fn forward(&self, batch: &Batch, work: &mut PlainWorkspace) -> Result<()> {
+        let config = &self.config;
+        let tokens = self.indices(batch.tokens.iter().map(|&token| token as usize));
+        let mut x = self.embedding.as_ref().unwrap_or(&self.head).rows(&tokens)?;
+        let slots = self.indices(batch.rows.iter().map(|row| slot(row.blocks, row.position)));
+        let angles: Vec<f32> = batch
+            .rows
+            .iter()
+            .flat_map(|row| config.inverse_frequencies.iter().map(move |f| row.position as f32 * f))
+            .collect();
+        let angles = Tensor::from_slice(&angles)
+            .to_device(self.device)
+            .f_view([batch.rows.len() as i64, 1, -1])?;
+        let turn = [angles.f_cos()?, angles.f_sin()?];
+        for (index, (layer, cache)) in self.layers.iter().zip(&mut work.layers).enumerate() {
+            let side = |module: Module, x: &Tensor, y: &Tensor| self.add_side_paths(batch, index, module, x, y);
+            let (q_width, kv_width) = (config.q_width() as i64, config.kv_width() as i64);
+            let h = rms_norm(&x, &layer.input_norm, config.rms_eps)?;
+            let qkv = layer.qkv.product(&h)?;
+            let head_dim = config.head_dim as i64;
+            let heads = |module: Module, start: i64, width: i64| -> Result<Tensor> {
+                let part = side(module, &h, &qkv.f_narrow(1, start, width)?)?;
+                Ok(part.f_view([-1, width / head_dim, head_dim])?)
+            };
+            let q = rotate(&heads(Module::Q, 0, q_width)?, &turn)?;
+            let k = rotate(&heads(Module::K, q_width, kv_width)?, &turn)?;
+            let v = heads(Module::V, q_width + kv_width, kv_width)?;
+            for (cache, new) in cache.iter_mut().zip([k, v]) {
+                let _ = cache.f_index_copy_(0, &slots, &new.f_to_kind(self.kv_kind)?)?;
+            }
+            let attended = self.attend(&q, cache, batch)?;
+            x = x.f_add(&side(Module::O, &attended, &layer.o.product(&attended)?)?)?;
+            let h = rms_norm(&x, &layer.post_attention_norm, config.rms_eps)?;
+            let gate = side(Module::Gate, &h, &layer.gate.product(&h)?)?;
+            let up = side(Module::Up, &h, &layer.up.product(&h)?)?;
+            let h = gate.f_silu()?.f_mul(&up)?;
+            x = x.f_add(&side(Module::Down, &h, &layer.down.product(&h)?)?)?;
+        }
+        work.x = x;
+        Ok(())
+    }
+
+    /// softmax(q kᵀ / √head_dim) v, each row over its own context, padded to the longest of a few rows. `q` `[rows, heads,
+    /// head_dim]`; returns `[rows, heads · head_dim]`.
+    fn attend(&self, q: &Tensor, cache: &[Tensor; 2], batch: &Batch) -> Result<Tensor> {
+        let (kv_heads, head_dim) = (self.config.kv_heads as i64, self.config.head_dim as i64);
+        let mut parts = Vec::new();
+        for (index, rows) in batch.rows.chunks(ATTENDING_ROWS).enumerate() {
+            let (count, context) = (
+                rows.len() as i64,
+                rows.iter().map(|row| row.position + 1).max().unwrap_or(0),
+            );
+            let slots = self.indices(
+                rows.iter()
+                    .flat_map(|row| (0..context).map(|position| slot(row.blocks, position.min(row.position)))),
+            );
+            let gather = |cache: &Tensor| -> Result<Tensor> {
+                let gathered = cache.f_index_select(0, &slots)?.f_to_kind(Kind::Float)?;
+                Ok(gathered.f_view([count, context as i64, kv_heads, head_dim])?)
+            };
+            let [k, v] = [gather(&cache[0])?, gather(&cache[1])?];
+            let q = q
+                .f_narrow(0, (index * ATTENDING_ROWS) as i64, count)?
+                .f_view([count, kv_heads, -1, head_dim])?;
+            let scores = q
+                .f_matmul(&k.f_permute([0, 2, 3, 1])?)?
+                .f_div_scalar((head_dim as f64).sqrt())?;
+            let last = self
+                .indices(rows.iter().map(|row| row.position))
+                .f_view([count, 1, 1, 1])?;
+            let beyond = Tensor::arange(context as i64, (Kind::Int64, self.device)).f_gt_tensor(&last)?;
+            let weights = scores
+                .f_masked_fill(&beyond, f64::NEG_INFINITY)?
+                .f_softmax(-1, Kind::Float)?;
+            parts.push(weights.f_matmul(&v.f_permute([0, 2, 1, 3])?)?.f_reshape([count, -1])?);
+        }
+        Ok(Tensor::f_cat(&parts, 0)?)
+    }
+
+    /// y + U (b ⊙ M (a ⊙ V x)) for every path on the module.
+    fn add_side_paths(&self, batch: &Batch, layer: usize, module: Module, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+        let mut y = y.f_contiguous()?;
+        let Some(adapter) = batch.adapter else { return Ok(y) };
+        let matrix = |numbers: &[f32], rows: usize| {
+            Tensor::from_slice(numbers)
+                .view([rows as i64, -1])
+                .to_device(self.device)
+        };
+        for path in &adapter.paths[layer][module.index()] {
+            let SidePath {
+                rank,
+                v,
+                core,
+                ut,
+                a_start,
+                b_start,
+            } = path;
+            let factors = |start: usize| {
+                let of_row = |&candidate: &usize| &adapter.bank[candidate * adapter.line + start..][..*rank];
+                let numbers: Vec<f32> = adapter.candidates.iter().flat_map(of_row).copied().collect();
+                matrix(&numbers, adapter.candidates.len())
+            };
+            let mut h = x
+                .f_linear::<&Tensor>(&matrix(v, *rank), None)?
+                .f_mul(&factors(*a_start))?;
+            if let Some(core) = core {
+                h = h.f_linear::<&Tensor>(&matrix(core, *rank), None)?;
+            }
+            if let Some(b_start) = b_start {
+                h = h.f_mul(&factors(*b_start))?;
+            }
+            y = y.f_add(&h.f_matmul(&matrix(ut, *rank))?)?;
+        }
+        Ok(y)
+    }
+
+    /// As [`super::Transformer::logits`].
+    pub fn logits<'a>(&self, work: &'a mut PlainWorkspace, rows: &[usize]) -> Result<&'a mut [f32]> {
+        work.logits = numbers(&self.head_product(work, rows)?)?;
+        Ok(&mut work.logits)
+    }
+
+    /// As [`super::Transformer::likeliest`].
+    pub fn likeliest(&self, work: &mut PlainWorkspace, rows: &[usize]) -> Result<Vec<u32>> {
+        let largest = self.head_product(work, rows)?.f_argmax(-1, false)?;
+        Ok(Vec::<i64>::try_from(&largest)?
+            .into_iter()
+            .map(|token| token as u32)
+            .collect())
+    }
+
+    fn head_product(&self, work: &PlainWorkspace, rows: &[usize]) -> Result<Tensor> {
+        let x = work.x.f_index_select(0, &self.indices(rows.iter().copied()))?;
+        self.head.product(&rms_norm(&x, &self.norm, self.config.rms_eps)?)
+    }
+}
+
+/// Where a token of a sequence lies in the cache.
+fn slot(blocks: &[u32], position: usize) -> usize {
+    blocks[position / BLOCK] as usize * BLOCK + position % BLOCK
+}
+
+/// Turns heads by rotary angles (arXiv 2104.09864); dimension i pairs with i + head_dim/2. `x` `[rows, heads, head_dim]`.
+fn rotate(x: &Tensor, [cos, sin]: &[Tensor; 2]) -> Result<Tensor> {
+    let half = x.size()[2] / 2;
+    let (low, high) = (x.f_narrow(2, 0, half)?, x.f_narrow(2, half, half)?);
+    let turned = [
+        low.f_mul(cos)?.f_sub(&high.f_mul(sin)?)?,
+        high.f_mul(cos)?.f_add(&low.f_mul(sin)?)?,
+    ];
+    Ok(Tensor::f_cat(&turned, 2)?)
+}
+
+/// A tensor's numbers in f32, row by row.
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat = tensor
+        .f_to_device(tch::Device::Cpu)?
+        .f_to_kind(Kind::Float)?
+        .f_contiguous()?
+        .f_view([-1])?;
+    Ok(Vec::<f32>::try_from(&flat)?)
+}
