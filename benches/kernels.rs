@@ -16,11 +16,18 @@ const ROWS: [usize; 7] = [1, 8, 16, 64, 128, 512, 1024];
 
 fn packed(shape: [usize; 2], int4: bool) -> PackedWeight {
     let q = |row: usize| (0..shape[1]).map(move |column| ((row * 31 + column * 17) % 255) as i16 - 127);
-    let mut weight = if int4 { PackedWeight::int4(shape, 32) } else { PackedWeight::int8(shape, 64) };
+    let mut weight = if int4 {
+        PackedWeight::int4(shape, 32)
+    } else {
+        PackedWeight::int8(shape, 64)
+    };
     for row in 0..shape[0] {
         if int4 {
             let q: Vec<u8> = q(row).map(|q| q.rem_euclid(16) as u8).collect();
-            let group = Int4Group { scale: f16::ONE, min: f16::NEG_ONE };
+            let group = Int4Group {
+                scale: f16::ONE,
+                min: f16::NEG_ONE,
+            };
             weight.set_int4_row(row, &q, &vec![group; shape[1] / 32]);
         } else {
             let q: Vec<i8> = q(row).map(|q| q as i8).collect();
@@ -38,7 +45,9 @@ fn filled(rows: usize, width: usize, group: usize) -> Input {
 
 fn fill(input: &mut Input, rows: usize, width: usize, group: usize) {
     input.fill([rows, width], Form::Int8 { group }, None, |row, out| {
-        out.iter_mut().enumerate().for_each(|(i, x)| *x = ((row * 7 + i * 13) % 101) as f32 - 50.0);
+        out.iter_mut()
+            .enumerate()
+            .for_each(|(i, x)| *x = ((row * 7 + i * 13) % 101) as f32 - 50.0);
     });
 }
 
@@ -51,7 +60,11 @@ fn products(criterion: &mut Criterion) {
                 let weight = packed(shape, int4);
                 let input = filled(rows, shape[1], weight.group());
                 let mut out = vec![0.0; rows * shape[0]];
-                let finish = Finish { bias: None, side: None, add: false };
+                let finish = Finish {
+                    bias: None,
+                    side: None,
+                    add: false,
+                };
                 let name = if int4 { "int4" } else { "int8" };
                 group.bench_function(BenchmarkId::new(name, rows), |bencher| {
                     bencher.iter(|| packed_product(&weight, black_box(&input), finish, &mut out));
@@ -59,7 +72,9 @@ fn products(criterion: &mut Criterion) {
             }
             let of = |rows: usize, seed: i64| {
                 let numbers = Tensor::arange((rows * shape[1]) as i64, (Kind::Int64, Device::Cpu)) * seed;
-                (numbers.remainder(255) - 127).to_kind(Kind::Int8).view([rows as i64, -1])
+                (numbers.remainder(255) - 127)
+                    .to_kind(Kind::Int8)
+                    .view([rows as i64, -1])
             };
             let (x, weight) = (of(rows, 13), of(shape[0], 17).tr());
             group.bench_function(BenchmarkId::new("libtorch _int_mm", rows), |bencher| {
@@ -93,11 +108,16 @@ fn attention(criterion: &mut Criterion) {
             let blocks: Vec<u32> = (0..(rows * of_row) as u32).collect();
             let query = vec![0.5; heads * head_dim];
             let mut out = vec![0.0; heads * head_dim];
-            group.throughput(Throughput::Bytes((rows * context * kv_heads * 2 * kind.bytes(head_dim)) as u64));
+            group.throughput(Throughput::Bytes(
+                (rows * context * kv_heads * 2 * kind.bytes(head_dim)) as u64,
+            ));
             group.bench_function(BenchmarkId::new(name, context), |bencher| {
                 bencher.iter(|| {
                     for row in 0..rows {
-                        let address = RowAddress { blocks: &blocks[row * of_row..][..of_row], position: context - 1 };
+                        let address = RowAddress {
+                            blocks: &blocks[row * of_row..][..of_row],
+                            position: context - 1,
+                        };
                         attend_row(&query, &cache, address, &mut out);
                     }
                 });

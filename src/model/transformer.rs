@@ -91,7 +91,7 @@ pub struct Workspace(Buffers);
 
 #[derive(Debug)]
 enum Buffers {
-    Fused(FusedWorkspace),
+    Fused(Box<FusedWorkspace>),
     Plain(PlainWorkspace),
 }
 
@@ -213,7 +213,7 @@ impl Transformer {
     /// A workspace whose cache has room for `blocks` blocks of [`BLOCK`] tokens.
     pub fn new_workspace(&self, blocks: usize) -> Workspace {
         Workspace(match &self.passes {
-            Passes::Fused(fused) => Buffers::Fused(fused.new_workspace(blocks)),
+            Passes::Fused(fused) => Buffers::Fused(Box::new(fused.new_workspace(blocks))),
             Passes::Plain(plain) => Buffers::Plain(plain.new_workspace(blocks)),
         })
     }

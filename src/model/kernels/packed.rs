@@ -112,7 +112,7 @@ impl PackedWeight {
 
     fn empty([outputs, inputs]: [usize; 2], group: usize, lines_a_step: usize, scales: Scales) -> Self {
         assert!(
-            group > 0 && group % 4 == 0,
+            group > 0 && group.is_multiple_of(4),
             "a group is a multiple of four inputs, not {group}"
         );
         // q = 0: 128 in int8.
