@@ -2,7 +2,7 @@
 //! prefill and decode are the same code, because a row only needs to know its sequence's blocks in the cache and how far
 //! along it is. Base weights are written once, when they are loaded, and never again.
 //!
-//! On a CPU the passes are those of [`super::fused`]; their plain twin in tensor operations, [`super::plain`], serves GPUs
+//! On a CPU the passes are those of `fused.rs`; their plain twin in tensor operations, `plain.rs`, serves GPUs
 //! and is what they are tested against.
 
 use super::config::ModelConfig;

@@ -5,9 +5,9 @@
 //!
 //! A layer is four products, and each is two passes: [`Input::fill`] makes a row of activations and everything that is
 //! read from it (normalised or attended, then quantized, then the side paths' first half), and a product with
-//! its [`Finish`] writes what comes out. Between the first product and the second, [`attention`] turns and stores keys.
+//! its [`Finish`] writes what comes out. Between the first product and the second, `attention` turns and stores keys.
 //!
-//! This is the one room of the crate in which `unsafe` may stand: [`view`] looks at the memory of a tensor as a slice
+//! This is the one room of the crate in which `unsafe` may stand: `view` looks at the memory of a tensor as a slice
 //! and lets threads write to disjoint parts of one, `simd` calls the same safe code compiled for wider vectors after asking
 //! the processor, and `packed` has the one kernel that is written in the processor's own instructions.
 

@@ -554,3 +554,81 @@ mod vnni {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::kernels::{Form, Input};
+    use crate::seed::Seed;
+    use std::sync::Mutex;
+
+    /// Keeps the bits of every output.
+    struct Bits(Mutex<Vec<(usize, usize, u32)>>);
+
+    impl Sink for Bits {
+        fn take(&self, piece: Piece, row: usize, values: &mut [f32]) {
+            let bits = values
+                .iter()
+                .enumerate()
+                .map(|(i, value)| (row, piece.first + i, value.to_bits()));
+            self.0.lock().expect("nobody panicked").extend(bits);
+        }
+    }
+
+    /// Whatever this processor has, against the portable loop compiled for any: the same bits, for every size of the last tile,
+    /// widths that fill neither a step nor a group, and outputs that do not fill a panel.
+    #[test]
+    fn the_tiles_are_their_safe_twin() {
+        let random =
+            |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
+        for (rows, inputs, outputs) in (1..=17).map(|rows| (rows, 134, 45)).chain([(9, 64, 96), (3, 5, 1)]) {
+            for int4 in [false, true] {
+                let mut weight = match int4 {
+                    true => PackedWeight::int4([outputs, inputs], 32),
+                    false => PackedWeight::int8([outputs, inputs], 64),
+                };
+                for output in 0..outputs {
+                    let w = random(output as u64, inputs);
+                    if int4 {
+                        let q: Vec<u8> = w.iter().map(|w| (w * 4.0 + 8.0).clamp(0.0, 15.0) as u8).collect();
+                        let group = |g: usize| Int4Group {
+                            scale: f16::from_f32(0.1 + g as f32),
+                            min: f16::from_f32(w[g]),
+                        };
+                        let groups: Vec<Int4Group> = (0..inputs.div_ceil(32)).map(group).collect();
+                        weight.set_int4_row(output, &q, &groups);
+                    } else {
+                        let q: Vec<i8> = w.iter().map(|w| (w * 40.0).clamp(-127.0, 127.0) as i8).collect();
+                        weight.set_int8_row(output, &q, 0.3 + output as f32);
+                    }
+                }
+                let x = random(99, rows * inputs);
+                let mut input = Input::default();
+                let group = weight.group();
+                input.fill([rows, inputs], Form::Int8 { group }, None, |row, out| {
+                    out.copy_from_slice(&x[row * inputs..][..inputs]);
+                });
+                let (fast, safe) = (Bits(Mutex::default()), Bits(Mutex::default()));
+                weight.product(input.quantized(), &fast);
+                for panel in 0..outputs.div_ceil(PANEL) {
+                    let piece = Piece {
+                        worker: 0,
+                        matrix: 0,
+                        first: panel * PANEL,
+                    };
+                    portable_rows(&Panel::of(&weight, panel, piece), input.quantized(), &safe);
+                }
+                let sorted = |bits: Bits| {
+                    let mut bits = bits.0.into_inner().expect("nobody panicked");
+                    bits.sort_unstable();
+                    bits
+                };
+                assert_eq!(
+                    sorted(fast),
+                    sorted(safe),
+                    "{rows} rows, {inputs} -> {outputs}, int4 {int4}"
+                );
+            }
+        }
+    }
+}
