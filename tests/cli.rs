@@ -212,22 +212,16 @@ fn rows_that_cannot_be_read_are_refused() {
     let folder = Folder::new();
     let output = folder.path("out.jsonl");
     let model = text(&fixture("llama-tied-gqa1"));
-    let refused = |rows: &str, words: &[&str]| {
-        let input = folder.write("in.jsonl", rows);
+    let score = |input: &str, output: &str, words: &[&str]| {
+        let files = ["--input", input, "--output", output];
         assert_refused(
-            &[
-                "score",
-                "--model",
-                &model,
-                "--precision",
-                "f32",
-                "--input",
-                &input,
-                "--output",
-                &output,
-            ],
+            &[&["score", "--model", &model, "--precision", "f32"], &files[..]].concat(),
             words,
         );
+    };
+    let refused = |rows: &str, words: &[&str]| {
+        let input = folder.write("in.jsonl", rows);
+        score(&input, &output, words);
     };
     refused("", &["in.jsonl", "holds no rows"]);
     refused(
@@ -247,20 +241,7 @@ fn rows_that_cannot_be_read_are_refused() {
     // An output that cannot be written.
     let input = folder.write("in.jsonl", "{\"prompt_ids\": [1], \"completion_ids\": [2]}");
     let blocked = format!("{}/out.jsonl", folder.write("file", "x"));
-    assert_refused(
-        &[
-            "score",
-            "--model",
-            &model,
-            "--precision",
-            "f32",
-            "--input",
-            &input,
-            "--output",
-            &blocked,
-        ],
-        &["file"],
-    );
+    score(&input, &blocked, &["file"]);
 }
 
 #[test]

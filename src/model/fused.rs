@@ -42,7 +42,7 @@ impl Fused {
     /// Loads a model.
     pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
         let config = weights.config().clone();
-        let embedding = vocabulary(weights, options, Vocabulary::Embedding)?;
+        let embedding = embedding(weights, options)?;
         let mut layers = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
             layers.push(Layer::load(weights, index, options)?);
@@ -52,7 +52,7 @@ impl Fused {
             embedding,
             layers,
             norm: weights.read("model.norm.weight")?,
-            head: vocabulary(weights, options, Vocabulary::Head)?.expect("every model has a head"),
+            head: head(weights, options)?,
             config,
             options,
         })
@@ -151,38 +151,34 @@ impl Fused {
     }
 }
 
-/// The two matrices that are a vocabulary high.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vocabulary {
-    Embedding,
-    Head,
+/// Loads the embedding; there is none where the head's weights serve.
+pub(super) fn embedding(weights: &Weights, options: LoadOptions) -> Result<Option<Linear>> {
+    let precision = match options.precision {
+        Precision::F32 => Precision::F32,
+        // Rows are only looked up: nothing is gained by making them smaller than bf16.
+        _ => Precision::Bf16,
+    };
+    let own = !weights.config().tied;
+    own.then(|| vocabulary_matrix(weights, "model.embed_tokens.weight", precision, options))
+        .transpose()
 }
 
-/// Loads one of them; there is no embedding where the head's weights serve.
-pub(super) fn vocabulary(weights: &Weights, options: LoadOptions, which: Vocabulary) -> Result<Option<Linear>> {
-    let config = weights.config();
-    let (name, precision) = match (which, options.precision) {
-        (Vocabulary::Embedding, _) if config.tied => return Ok(None),
-        (Vocabulary::Embedding, Precision::F32) => ("model.embed_tokens.weight", Precision::F32),
-        // Rows are only looked up: nothing is gained by making them smaller than bf16.
-        (Vocabulary::Embedding, _) => ("model.embed_tokens.weight", Precision::Bf16),
+/// Loads the head.
+pub(super) fn head(weights: &Weights, options: LoadOptions) -> Result<Linear> {
+    let precision = match options.precision {
         // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
-        (Vocabulary::Head, Precision::Int4) => (config.head_name(), Precision::Int8),
-        (Vocabulary::Head, precision) => (config.head_name(), precision),
+        Precision::Int4 => Precision::Int8,
+        other => other,
     };
-    let mut rows = Stacked {
-        weights,
-        matrices: vec![(name.to_string(), config.vocab)],
-    };
-    let matrix = Linear::new(
-        precision,
-        options.group_size,
-        [config.vocab, config.hidden],
-        None,
-        &mut rows,
-    )?;
+    vocabulary_matrix(weights, weights.config().head_name(), precision, options)
+}
+
+fn vocabulary_matrix(weights: &Weights, name: &str, precision: Precision, options: LoadOptions) -> Result<Linear> {
+    let shape = [weights.config().vocab, weights.config().hidden];
+    let mut rows = |rows: Range<usize>, out: &mut [f32]| weights.rows(name, rows, out);
+    let matrix = Linear::new(precision, options.group_size, shape, None, &mut rows);
     weights.release();
-    Ok(Some(matrix))
+    matrix
 }
 
 /// One decoder layer.
@@ -213,6 +209,7 @@ impl Layer {
             let bias = bias.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
             let mut rows = Stacked {
                 weights,
+                int4_group: shared_int4_group(weights, index, modules),
                 matrices: modules
                     .iter()
                     .map(|&module| (format!("{}.weight", module.path(index)), config.module_shape(module)[0]))
@@ -292,8 +289,22 @@ impl Layer {
 /// The rows of several matrices of a file, one matrix after the other.
 struct Stacked<'a> {
     weights: &'a Weights,
+    int4_group: Option<usize>,
     /// Names and heights.
     matrices: Vec<(String, usize)>,
+}
+
+/// The group of the 4-bit blocks that a file has for these modules, if it is the same for all that read one input: gate and
+/// up are two matrices, but their activations are quantized once.
+fn shared_int4_group(weights: &Weights, layer: usize, modules: &[Module]) -> Option<usize> {
+    let modules = match modules {
+        [Module::Gate | Module::Up] => &[Module::Gate, Module::Up],
+        other => other,
+    };
+    let group = |module: &Module| weights.int4_group(&format!("{}.weight", module.path(layer)));
+    let mut groups = modules.iter().map(group);
+    let first = groups.next()??;
+    groups.all(|group| group == Some(first)).then_some(first)
 }
 
 impl RowSource for Stacked<'_> {
@@ -313,9 +324,7 @@ impl RowSource for Stacked<'_> {
     }
 
     fn int4_group(&self) -> Option<usize> {
-        let mut groups = self.matrices.iter().map(|(name, _)| self.weights.int4_group(name));
-        let first = groups.next()??;
-        groups.all(|group| group == Some(first)).then_some(first)
+        self.int4_group
     }
 
     fn int4(&mut self, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {

@@ -215,7 +215,8 @@ impl Linear {
     /// W as a tensor `[out, in]`, f32 or bf16, with packed weights as the product means them.
     pub fn dense(&self) -> Tensor {
         match &self.weight {
-            Weight::Float(weight) => weight.shallow_clone(),
+            // A copy: nobody else may hold a handle to write through.
+            Weight::Float(weight) => weight.copy(),
             Weight::Packed(weight) => {
                 let mut dense = empty::<f32>(&weight.shape());
                 let rows = slice_mut::<f32>(&mut dense)

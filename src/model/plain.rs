@@ -3,7 +3,7 @@
 //! of int8 and int4 models in f32 and rounds activations as they do.
 
 use super::config::{ModelConfig, Module};
-use super::fused::{Layer, Vocabulary, vocabulary};
+use super::fused::{Layer, embedding, head};
 use super::kernels::{BLOCK, Form, KvKind, SidePath};
 use super::linear::Linear;
 use super::transformer::{Batch, Device, LoadOptions};
@@ -135,8 +135,7 @@ impl Plain {
             });
             weights.release();
         }
-        let embedding = vocabulary(weights, options, Vocabulary::Embedding)?;
-        let head = vocabulary(weights, options, Vocabulary::Head)?.expect("every model has a head");
+        let (embedding, head) = (embedding(weights, options)?, head(weights, options)?);
         Ok(Self {
             embedding: embedding.as_ref().map(linear).transpose()?,
             layers,

@@ -284,7 +284,8 @@ pub fn products(weights: &[&PackedWeight], x: &QuantizedRows, sink: &impl Sink) 
         #[cfg(target_arch = "x86_64")]
         {
             use std::arch::is_x86_feature_detected as has;
-            if has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("avx512vnni") {
+            let wide = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("fma");
+            if wide && has!("avx512vnni") {
                 // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
                 unsafe {
                     match first.scales {
