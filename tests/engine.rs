@@ -8,7 +8,7 @@ use essa::adapter::Space;
 use essa::adapter::peft::PeftAdapter;
 use essa::engine::text::Opened;
 use essa::engine::{Engine, Limits, ScoreRequest};
-use essa::model::{Device, KvKind, LoadOptions, Precision, Transformer, Weights};
+use essa::model::{Device, KvKind, LoadOptions, Precision, Products, Transformer, Weights};
 use essa::seed::Seed;
 use proptest::prelude::*;
 use std::path::Path;
@@ -22,7 +22,7 @@ fn load(path: &Path, options: LoadOptions, limits: Limits) -> (Weights, Engine) 
 }
 
 fn twin(weights: &Weights, options: LoadOptions) -> Engine {
-    let model = Transformer::load_plain(weights, options).expect("a model that loads");
+    let model = Transformer::load_plain(weights, options, Products::Reference).expect("a model that loads");
     Engine::new(model, Limits::default())
 }
 

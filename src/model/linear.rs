@@ -228,6 +228,14 @@ impl Linear {
         }
     }
 
+    /// The quantized weights; none in f32 and bf16.
+    pub fn packed(&self) -> Option<&PackedWeight> {
+        match &self.weight {
+            Weight::Float(_) => None,
+            Weight::Packed(weight) => Some(weight),
+        }
+    }
+
     /// `[out]`.
     pub fn bias(&self) -> Option<&[f32]> {
         self.bias.as_deref()

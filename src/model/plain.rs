@@ -1,12 +1,13 @@
 //! The plain twin of the fused passes: the same arithmetic in tensor operations, on any device that libtorch knows. It
-//! serves GPUs in f32 and bf16. On a CPU it is what the kernels are tested against, and for that it also takes the weights
-//! of int8 and int4 models in f32 and rounds activations as they do.
+//! serves GPUs, where int8 and int4 are the library's products. On a CPU it is what the kernels are tested against, and
+//! for that it also takes the weights of int8 and int4 models in f32 and rounds activations as they do.
 
 use super::config::{ModelConfig, Module};
 use super::fused::{Layer, embedding, head};
 use super::kernels::{BLOCK, Form, KvKind, SidePath};
+use super::library::LibraryWeight;
 use super::linear::Linear;
-use super::transformer::{Batch, Device, LoadOptions};
+use super::transformer::{Batch, Device, LoadOptions, Products};
 use super::weights::{Weights, hex};
 use crate::error::Result;
 use sha2::{Digest, Sha256};
@@ -38,11 +39,15 @@ struct PlainLayer {
 
 #[derive(Debug)]
 struct PlainLinear {
-    /// `[out, in]`, f32 or bf16.
-    weight: Tensor,
+    weight: PlainWeight,
     bias: Option<Tensor>,
-    /// How the fused product wants its activations.
-    form: Form,
+}
+
+#[derive(Debug)]
+enum PlainWeight {
+    /// `[out, in]`, f32 or bf16, and how the fused product wants its activations.
+    Dense(Tensor, Form),
+    Quantized(LibraryWeight),
 }
 
 /// What forward passes write to.
@@ -59,24 +64,41 @@ pub struct PlainWorkspace {
 const ATTENDING_ROWS: usize = 32;
 
 impl PlainLinear {
-    fn new(linear: &Linear, device: tch::Device) -> Result<Self> {
+    fn new(linear: &Linear, device: tch::Device, products: Products) -> Result<Self> {
+        let quantized = match (linear.packed(), products) {
+            (Some(packed), Products::Library) => LibraryWeight::new(packed, device)?,
+            _ => None,
+        };
+        let weight = match (quantized, products) {
+            (Some(weight), _) => PlainWeight::Quantized(weight),
+            (None, Products::Reference) => PlainWeight::Dense(linear.dense().f_to_device(device)?, linear.form()),
+            (None, Products::Library) => {
+                let dense = linear.dense();
+                // A quantized matrix whose sizes the library does not take is held in bf16.
+                let kind = linear.packed().map_or(dense.kind(), |_| Kind::BFloat16);
+                PlainWeight::Dense(dense.f_to_kind(kind)?.f_to_device(device)?, Form::Float)
+            }
+        };
         Ok(Self {
-            weight: linear.dense().f_to_device(device)?,
+            weight,
             bias: linear.bias().map(|bias| Tensor::from_slice(bias).to_device(device)),
-            form: linear.form(),
         })
     }
 
     /// `x` `[rows, in]`, f32.
     fn product(&self, x: &Tensor) -> Result<Tensor> {
-        let x = match self.form {
-            Form::Float => x.shallow_clone(),
-            Form::Int8 { group } => rounded(x, group as i64)?,
+        let y = match &self.weight {
+            PlainWeight::Quantized(weight) => weight.product(x)?,
+            PlainWeight::Dense(weight, form) => {
+                let x = match form {
+                    Form::Float => x.shallow_clone(),
+                    Form::Int8 { group } => rounded(x, *group as i64)?,
+                };
+                x.f_to_kind(weight.kind())?
+                    .f_linear::<&Tensor>(weight, None)?
+                    .f_to_kind(Kind::Float)?
+            }
         };
-        let y = x
-            .f_to_kind(self.weight.kind())?
-            .f_linear::<&Tensor>(&self.weight, None)?
-            .f_to_kind(Kind::Float)?;
         Ok(match &self.bias {
             Some(bias) => y.f_add(bias)?,
             None => y,
@@ -84,12 +106,22 @@ impl PlainLinear {
     }
 
     fn rows(&self, rows: &Tensor) -> Result<Tensor> {
-        Ok(self.weight.f_index_select(0, rows)?.f_to_kind(Kind::Float)?)
+        match &self.weight {
+            PlainWeight::Quantized(weight) => weight.rows(rows),
+            PlainWeight::Dense(weight, _) => Ok(weight.f_index_select(0, rows)?.f_to_kind(Kind::Float)?),
+        }
+    }
+
+    fn tensors(&self) -> Vec<&Tensor> {
+        match &self.weight {
+            PlainWeight::Quantized(weight) => weight.tensors(),
+            PlainWeight::Dense(weight, _) => vec![weight],
+        }
     }
 }
 
 /// int8 by groups of a row, and back: scale = max|x| / 127.
-fn rounded(x: &Tensor, group: i64) -> Result<Tensor> {
+pub(super) fn rounded(x: &Tensor, group: i64) -> Result<Tensor> {
     let (rows, width) = x.size2()?;
     let padded = x
         .f_constant_pad_nd([0, (group - width % group) % group])?
@@ -113,13 +145,13 @@ fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
 
 impl Plain {
     /// Loads a model, a layer at a time through the host's memory.
-    pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
+    pub fn load(weights: &Weights, options: LoadOptions, products: Products) -> Result<Self> {
         let config = weights.config().clone();
         let device = match options.device {
             Device::Cpu => tch::Device::Cpu,
             Device::Cuda(number) => tch::Device::Cuda(number),
         };
-        let linear = |linear: &Linear| PlainLinear::new(linear, device);
+        let linear = |linear: &Linear| PlainLinear::new(linear, device, products);
         let vector = |numbers: &[f32]| Tensor::from_slice(numbers).to_device(device);
         let mut layers = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
@@ -151,7 +183,7 @@ impl Plain {
         })
     }
 
-    fn matrices(&self) -> impl Iterator<Item = &Tensor> {
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         let layers = self
             .layers
             .iter()
@@ -159,22 +191,29 @@ impl Plain {
         layers
             .chain([&self.head])
             .chain(&self.embedding)
-            .map(|linear| &linear.weight)
+            .flat_map(PlainLinear::tensors)
     }
 
     /// Bytes of all weight matrices.
     pub fn weight_bytes(&self) -> usize {
-        self.matrices()
-            .map(|weight| weight.numel() * weight.kind().elt_size_in_bytes())
+        self.tensors()
+            .map(|tensor| tensor.numel() * tensor.kind().elt_size_in_bytes())
             .sum()
     }
 
-    /// SHA-256 over every weight matrix, in f32.
+    /// SHA-256 over every weight matrix as it lies in memory.
     pub fn digest(&self) -> String {
+        let bytes = |tensor: &Tensor| -> Result<Vec<u8>> {
+            let bytes = tensor
+                .f_to_device(tch::Device::Cpu)?
+                .f_contiguous()?
+                .f_view([-1])?
+                .f_view_dtype(Kind::Uint8)?;
+            Ok(Vec::<u8>::try_from(&bytes)?)
+        };
         let mut hash = Sha256::new();
-        for weight in self.matrices() {
-            let numbers: Vec<f32> = numbers(weight).expect("weights that can be read");
-            numbers.iter().for_each(|number| hash.update(number.to_le_bytes()));
+        for tensor in self.tensors() {
+            hash.update(bytes(tensor).expect("weights that can be read"));
         }
         hex(&hash.finalize())
     }

@@ -147,6 +147,15 @@ impl fmt::Display for Device {
     }
 }
 
+/// What the plain twin computes int8 and int4 with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Products {
+    /// The kernels' arithmetic in f32, step by step: what they are tested against.
+    Reference,
+    /// libtorch's quantized products: what a GPU computes with.
+    Library,
+}
+
 impl LoadOptions {
     /// Refuses what does not go together, and a GPU that is not there.
     fn check(&self) -> Result<()> {
@@ -160,9 +169,9 @@ impl LoadOptions {
                 self.device
             )));
         }
-        if matches!(self.precision, Precision::Int8 | Precision::Int4) || self.kv_cache == KvKind::Int8 {
+        if self.kv_cache == KvKind::Int8 {
             return Err(Error::config(format!(
-                "device is `{}`, where int8 and int4 are not there yet; use precision `bf16` and an unquantized cache",
+                "device is `{}`, where the cache cannot be int8 yet; use kv_cache `bf16`",
                 self.device
             )));
         }
@@ -176,18 +185,18 @@ impl Transformer {
         options.check()?;
         let passes = match options.device {
             Device::Cpu => Passes::Fused(Fused::load(weights, options)?),
-            Device::Cuda(_) => Passes::Plain(Plain::load(weights, options)?),
+            Device::Cuda(_) => Passes::Plain(Plain::load(weights, options, Products::Library)?),
         };
         Ok(Self::new(weights, options, passes))
     }
 
     /// Loads the plain twin: the same model in tensor operations, on any device. Slow on a CPU, where it is a reference.
-    pub fn load_plain(weights: &Weights, options: LoadOptions) -> Result<Self> {
+    pub fn load_plain(weights: &Weights, options: LoadOptions, products: Products) -> Result<Self> {
         options.check()?;
         Ok(Self::new(
             weights,
             options,
-            Passes::Plain(Plain::load(weights, options)?),
+            Passes::Plain(Plain::load(weights, options, products)?),
         ))
     }
 

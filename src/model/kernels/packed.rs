@@ -204,18 +204,44 @@ impl PackedWeight {
 
     /// A row in f32, as the product means it. `out` `[in]`.
     pub fn row(&self, output: usize, out: &mut [f32]) {
-        let lines = &self.lines[self.panel_lines(output / PANEL)];
-        let (half, at) = (output % PANEL / 16, output % 16 * 4);
         for (input, out) in out.iter_mut().enumerate() {
-            let (step, byte) = (input / 4, at + input % 4);
+            let q = f32::from(self.number(output, input));
             *out = match &self.scales {
-                Scales::Int8(scales) => f32::from(i16::from(lines[2 * step + half].0[byte]) - 128) * scales[output],
+                Scales::Int8(scales) => q * scales[output],
                 Scales::Int4 { scales, mins } => {
                     let place = self.int4_place(output, input / self.group);
-                    let q = lines[step].0[byte] >> (4 * half) & 15;
-                    f32::from(q) * scales[place].to_f32() + mins[place].to_f32()
+                    q * scales[place].to_f32() + mins[place].to_f32()
                 }
             };
+        }
+    }
+
+    /// A row as integers. `q` `[in]`.
+    pub fn numbers(&self, output: usize, q: &mut [i16]) {
+        q.iter_mut()
+            .enumerate()
+            .for_each(|(input, q)| *q = self.number(output, input));
+    }
+
+    /// The scale of an output's weights in int8; one for each group of them, with what q = 0 stands for, in int4.
+    pub fn scales(&self, output: usize) -> Vec<[f32; 2]> {
+        match &self.scales {
+            Scales::Int8(scales) => vec![[scales[output], 0.0]],
+            Scales::Int4 { scales, mins } => (0..self.inputs.div_ceil(self.group))
+                .map(|group| self.int4_place(output, group))
+                .map(|place| [scales[place].to_f32(), mins[place].to_f32()])
+                .collect(),
+        }
+    }
+
+    /// One weight as an integer: −127..=127 in int8, 0..=15 in int4.
+    fn number(&self, output: usize, input: usize) -> i16 {
+        let lines = &self.lines[self.panel_lines(output / PANEL)];
+        let (half, byte) = (output % PANEL / 16, output % 16 * 4 + input % 4);
+        if self.is_int4() {
+            i16::from(lines[input / 4].0[byte] >> (4 * half) & 15)
+        } else {
+            i16::from(lines[2 * (input / 4) + half].0[byte]) - 128
         }
     }
 
