@@ -7,10 +7,13 @@ use crate::adapter::spectral::Part;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::files::read_text;
+use crate::model::weights::hex;
 use crate::model::{Device, KvKind, LoadOptions, Module, Precision};
 use crate::strategy::StrategyConfig;
 use crate::task::TaskConfig;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Everything that decides a run.
@@ -233,6 +236,31 @@ impl RunConfig {
         toml::to_string(self).expect("a config is a TOML table")
     }
 
+    /// Keys that decide the run and differ from `other`'s, a line each. Keys that only say what a machine may spend on it
+    /// are not counted.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let [own, others] = [self.deciding_keys(), other.deciding_keys()];
+        let keys: BTreeSet<&String> = own.keys().chain(others.keys()).collect();
+        let say = |value: Option<&String>| value.map_or("not set".into(), Clone::clone);
+        keys.into_iter()
+            .filter(|key| own.get(*key) != others.get(*key))
+            .map(|key| format!("{key}: {} and {}", say(own.get(key)), say(others.get(key))))
+            .collect()
+    }
+
+    /// SHA-256 of the keys that decide the run.
+    pub fn digest(&self) -> String {
+        hex(&Sha256::digest(format!("{:?}", self.deciding_keys())))
+    }
+
+    fn deciding_keys(&self) -> BTreeMap<String, String> {
+        let mut keys = BTreeMap::new();
+        let table = toml::Value::try_from(self).expect("a config is a TOML table");
+        flatten("", &table, &mut keys);
+        MACHINE_KEYS.iter().for_each(|key| drop(keys.remove(*key)));
+        keys
+    }
+
     /// The sampling of generated texts.
     pub fn sampling(&self) -> Sampling {
         Sampling {
@@ -292,6 +320,25 @@ impl RunConfig {
             )));
         }
         Ok(())
+    }
+}
+
+/// What a machine may spend on a run: no result hangs on them.
+const MACHINE_KEYS: [&str; 2] = ["model.threads", "model.cache_gib"];
+
+/// `section.key = value` for everything in a table.
+fn flatten(place: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {
+    let toml::Value::Table(table) = value else {
+        keys.insert(place.into(), value.to_string());
+        return;
+    };
+    for (key, value) in table {
+        let place = if place.is_empty() {
+            key.clone()
+        } else {
+            format!("{place}.{key}")
+        };
+        flatten(&place, value, keys);
     }
 }
 
@@ -418,12 +465,12 @@ pub const KNOBS: &[Knob] = knobs! {
     "seed", "integer", "1", "≥ 0", "The root of all random numbers of the run.";
     "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model. Llama and Qwen2/2.5.";
     "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`, `int4`", "What the base model's matrix products are computed in. In int8 and int4 a text does not depend on its neighbours in the batch. int4 takes a GGUF's 4-bit blocks as they are, and keeps the head in int8.";
-    "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`", "Where the model runs. A GPU takes f32 and bf16.";
+    "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`, `cuda`", "Where the model runs; `cuda` is one GPU a rank. On a GPU int8 and int4 are libtorch's products, and the cache cannot be int8.";
     "model.group_size", "integer", "64", "32, 64, 128", "int4: how many weights share a scale, where the file has not decided that already.";
     "model.kv_cache", "string", "as the precision", "`f32`, `bf16`, `int8`", "What keys and values are kept in: without it f32 beside f32, and bf16 otherwise. int8 has a scale for each token and head.";
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
-    "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS or the machine's cores.";
+    "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
     "space.kind", "string", "\"spectral\"", "`spectral`, `lora-svd`", "`spectral` moves singular values of the base weights and needs no supervised start; `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453).";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
     "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral: components a matrix; n = layers × modules × rank.";

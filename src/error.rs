@@ -33,6 +33,22 @@ pub enum Error {
     /// Parts that are each valid do not fit together: an adapter and a model, a prompt and a context.
     #[error("{0}")]
     Mismatch(String),
+    /// Another rank of the job failed; it says why itself.
+    #[error("rank {rank} failed: {what}")]
+    Elsewhere {
+        /// Which one.
+        rank: usize,
+        /// Its own words.
+        what: String,
+    },
+    /// A run could not go on.
+    #[error("{source}; {saved}")]
+    Run {
+        /// Why.
+        source: Box<Self>,
+        /// What is saved of it, and how to go on.
+        saved: String,
+    },
     /// libtorch refused an operation; always a bug or a machine out of memory.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

@@ -27,6 +27,21 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
+/// Removes what writers that were killed have left in a folder and its folders. Nobody else may be writing there.
+pub fn remove_leftovers(folder: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(Error::io(folder))?.flatten() {
+        let (path, name) = (entry.path(), entry.file_name());
+        let kind = entry.file_type().map_err(Error::io(&path))?;
+        let name = name.to_string_lossy();
+        if kind.is_dir() {
+            remove_leftovers(&path)?;
+        } else if kind.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
+            fs::remove_file(&path).map_err(Error::io(&path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads a whole text file.
 pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))

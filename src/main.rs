@@ -1,16 +1,19 @@
-//! `essa`: argv to one function a command. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.
+//! `essa`: argv to one function a command. Exit codes: 0 done, 1 an error, 2 wrong usage, 75 asked to end
+//! before it was done, and the same command goes on.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use essa::commands::align::AlignArguments;
 use essa::commands::generate::GenerateArguments;
 use essa::commands::score::ScoreArguments;
 use essa::commands::{self, ModelArguments};
 use essa::engine::Sampling;
 use essa::error::Result;
 use essa::model::{Device, LoadOptions, Precision};
-use essa::run::StopReason;
+use essa::run::{StopReason, interrupt};
 use essa::task::Split;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Aligns language models without gradients.
 #[derive(Parser)]
@@ -29,9 +32,15 @@ enum Command {
         /// Overrides one key of the config, such as run.generations=5.
         #[arg(long = "set", value_name = "KEY=VALUE")]
         set: Vec<String>,
-        /// The run's directory [default: runs/<name>].
+        /// The run's directory [default: runs/<name>]; if it holds the run already, the run goes on.
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
+        /// Goes on from the directory's newest checkpoint under a changed config, in a new directory beside it.
+        #[arg(long)]
+        fork: bool,
+        /// Ends the run after this time, such as 3h50m, so that the same command can go on; exit status 75.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        max_time: Option<Duration>,
     },
     /// Scores a run's adapter and its start on a held-out split.
     Eval {
@@ -167,7 +176,7 @@ enum SplitName {
 
 fn main() -> ExitCode {
     match essa::threads::wait_passively().and_then(|()| run(Cli::parse().command)) {
-        Ok(StopReason::Interrupted) => ExitCode::from(130),
+        Ok(StopReason::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("essa: {error}");
@@ -178,7 +187,21 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<StopReason> {
     let done = match command {
-        Command::Align { config, set, out } => return commands::align::align(&config, &set, out.as_deref()),
+        Command::Align {
+            config,
+            set,
+            out,
+            fork,
+            max_time,
+        } => {
+            return commands::align::align(&AlignArguments {
+                config,
+                set,
+                out,
+                fork,
+                max_time,
+            });
+        }
         Command::Eval {
             run,
             split,

@@ -5,11 +5,13 @@ use crate::adapter::{AdapterBank, Space};
 use crate::engine::text::Opened;
 use crate::engine::{Completion, Finish, Request, Sampling};
 use crate::error::{Error, Result};
+use crate::model::weights::hex;
 use crate::search::{Evaluation, Fitness, Layout, mean};
 use crate::seed::Seed;
 use crate::task::{Split, Task, Terms};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -21,15 +23,21 @@ pub trait Objective {
     /// How many examples a split has.
     fn examples(&self, split: Split) -> usize;
 
-    /// Judges every search vector on the same questions, all in one batch. Each judged text goes into `rollouts`. `go_on`
-    /// is asked now and then; when it says no, there is no result.
+    /// Judges search vectors on questions, all `items` in one batch. Rollouts go to `take` as they end, in any order; an
+    /// error of its ends the work. `go_on` is asked now and then; returns whether all was done, which it is not when that
+    /// says no.
     fn evaluate(
         &mut self,
         thetas: &[Vec<f64>],
         questions: &Questions,
-        rollouts: &mut Vec<Rollout>,
+        items: &[Item],
+        take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Vec<Evaluation>>>;
+    ) -> Result<bool>;
+
+    /// SHA-256 of all that decides a judgement beside the config: weights, bases, examples. A run is only resumed on
+    /// the same.
+    fn digest(&self) -> Result<String>;
 
     /// Writes one search vector as something that others can use.
     fn export(&self, theta: &[f64], directory: &Path) -> Result<()>;
@@ -46,24 +54,52 @@ pub struct Questions {
     pub seed: Seed,
 }
 
+/// One search vector on one question: the unit of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Item {
+    /// Index into the search vectors; in a generation, the member.
+    pub candidate: usize,
+    /// Index into the questions' examples.
+    pub question: usize,
+}
+
 /// One judged text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rollout {
-    /// Index into the search vectors that were judged.
-    pub candidate: usize,
+    /// Whose it is, and to what.
+    #[serde(flatten)]
+    pub item: Item,
     /// The example.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prompt_id: String,
     /// The example's last turn.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub prompt: String,
     /// What the model wrote.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub completion: String,
     /// The judgement.
     #[serde(flatten)]
     pub terms: Terms,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
     /// Tokens of the completion.
     pub tokens: usize,
     /// Why it ended.
     pub finish_reason: Finish,
+}
+
+impl Rollout {
+    /// Its numbers alone: what crosses ranks.
+    pub fn without_texts(&self) -> Self {
+        Self {
+            prompt_id: String::new(),
+            prompt: String::new(),
+            completion: String::new(),
+            terms: self.terms.clone(),
+            ..*self
+        }
+    }
 }
 
 /// A language model, an adapter space on it, and a task.
@@ -130,34 +166,6 @@ impl Alignment {
     pub fn opened(&self) -> &Opened {
         &self.opened
     }
-
-    fn judge(&self, questions: &Questions, candidate: usize, completions: &[Completion]) -> (Evaluation, Vec<Rollout>) {
-        let examples = self.task.examples(questions.split);
-        let prompts = &self.prompts[name(questions.split)];
-        let text = self.opened.text.as_ref().expect("checked when the objective was made");
-        let rollouts: Vec<Rollout> = questions
-            .indices
-            .par_iter()
-            .zip(completions)
-            .map(|(&index, completion)| {
-                let response = text.decode(&completion.token_ids);
-                Rollout {
-                    candidate,
-                    prompt_id: examples[index].id.clone(),
-                    prompt: examples[index]
-                        .messages
-                        .last()
-                        .map_or(String::new(), |message| message.content.clone()),
-                    terms: self.task.judge(&examples[index], &response),
-                    completion: response,
-                    tokens: completion.token_ids.len(),
-                    finish_reason: completion.finish,
-                }
-            })
-            .collect();
-        let prompt_tokens = questions.indices.iter().map(|&index| prompts[index].len()).sum();
-        (evaluation(&rollouts, prompt_tokens), rollouts)
-    }
 }
 
 impl Objective for Alignment {
@@ -173,33 +181,56 @@ impl Objective for Alignment {
         &mut self,
         thetas: &[Vec<f64>],
         questions: &Questions,
-        rollouts: &mut Vec<Rollout>,
+        items: &[Item],
+        take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Vec<Evaluation>>> {
-        self.bank.set(&self.space, thetas);
-        let prompts = &self.prompts[name(questions.split)];
-        let stop = self.opened.text()?.stop();
-        let requests: Vec<Request> = (0..thetas.len())
-            .flat_map(|candidate| questions.indices.iter().map(move |&index| (candidate, index)))
-            .map(|(candidate, index)| Request {
-                prompt_ids: prompts[index].clone(),
-                candidate,
-                max_new_tokens: self.max_new_tokens,
-                sampling: self.sampling,
-                seed: questions.seed.fold(index as u64),
-                stop: stop.to_vec(),
-            })
-            .collect();
-        let Some(completions) = self.opened.engine.generate(&requests, Some(&self.bank), go_on)? else {
-            return Ok(None);
+    ) -> Result<bool> {
+        let (split, prompts) = (questions.split, &self.prompts[name(questions.split)]);
+        let stop = self.opened.text()?.stop().to_vec();
+        let Opened { engine, text, .. } = &mut self.opened;
+        let text = text.as_ref().expect("asked for above");
+        let example = |item: Item| questions.indices[item.question];
+        let request = |item: &Item| Request {
+            prompt_ids: prompts[example(*item)].clone(),
+            candidate: item.candidate,
+            max_new_tokens: self.max_new_tokens,
+            sampling: self.sampling,
+            seed: questions.seed.fold(example(*item) as u64),
+            stop: stop.clone(),
         };
-        let mut evaluations = Vec::with_capacity(thetas.len());
-        for (candidate, completions) in completions.chunks_exact(questions.indices.len()).enumerate() {
-            let (evaluation, judged) = self.judge(questions, candidate, completions);
-            evaluations.push(evaluation);
-            rollouts.extend(judged);
+        let requests: Vec<Request> = items.iter().map(request).collect();
+        let judge = |(index, completion): &(usize, Completion)| {
+            let item = items[*index];
+            let example = &self.task.examples(split)[example(item)];
+            let response = text.decode(&completion.token_ids);
+            let prompt = example.messages.last();
+            Rollout {
+                item,
+                prompt_id: example.id.clone(),
+                prompt: prompt.map_or(String::new(), |message| message.content.clone()),
+                terms: self.task.judge(example, &response),
+                completion: response,
+                prompt_tokens: requests[*index].prompt_ids.len(),
+                tokens: completion.token_ids.len(),
+                finish_reason: completion.finish,
+            }
+        };
+        self.bank.set(&self.space, thetas);
+        let mut take = |completions: Vec<(usize, Completion)>| take(completions.par_iter().map(judge).collect());
+        engine.generate_each(&requests, Some(&self.bank), &mut take, go_on)
+    }
+
+    fn digest(&self) -> Result<String> {
+        let mut hash = Sha256::new();
+        hash.update(self.opened.weights.digest()?);
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            hash.update(serde_json::to_vec(self.task.examples(split)).expect("JSON of text"));
         }
-        Ok(Some(evaluations))
+        let floats = self.bank.paths().iter().flatten().flatten();
+        for number in floats.flat_map(|path| [&path.v, &path.ut]).flatten() {
+            hash.update(number.to_le_bytes());
+        }
+        Ok(hex(&hash.finalize()))
     }
 
     fn export(&self, theta: &[f64], directory: &Path) -> Result<()> {
@@ -207,14 +238,15 @@ impl Objective for Alignment {
     }
 }
 
-/// Sums judged texts up; a failed judgement counts as its reward says, and is counted.
-fn evaluation(rollouts: &[Rollout], prompt_tokens: usize) -> Evaluation {
+/// Sums up the rollouts of one candidate; a failed judgement counts as its reward says, and is counted.
+pub fn evaluation(rollouts: &[&Rollout]) -> Evaluation {
     let rewards: Vec<f64> = rollouts.iter().map(|rollout| rollout.terms.reward).collect();
     let mut parts: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for (part, value) in rollouts.iter().flat_map(|rollout| &rollout.terms.parts) {
         parts.entry(part.clone()).or_default().push(*value);
     }
-    let failed = rollouts.iter().filter(|rollout| rollout.terms.failed).count();
+    let count = |is: &dyn Fn(&Rollout) -> bool| rollouts.iter().filter(|rollout| is(rollout)).count();
+    let failed = count(&|rollout| rollout.terms.failed);
     Evaluation {
         fitness: if failed == rollouts.len() {
             Fitness::FAILED
@@ -224,11 +256,8 @@ fn evaluation(rollouts: &[Rollout], prompt_tokens: usize) -> Evaluation {
         terms: parts.into_iter().map(|(part, values)| (part, mean(&values))).collect(),
         rewards,
         failed,
-        truncated: rollouts
-            .iter()
-            .filter(|rollout| rollout.finish_reason == Finish::Length)
-            .count(),
-        prompt_tokens,
+        truncated: count(&|rollout| rollout.finish_reason == Finish::Length),
+        prompt_tokens: rollouts.iter().map(|rollout| rollout.prompt_tokens).sum(),
         completion_tokens: rollouts.iter().map(|rollout| rollout.tokens).sum(),
     }
 }
@@ -269,21 +298,35 @@ impl Objective for Sphere {
     fn evaluate(
         &mut self,
         thetas: &[Vec<f64>],
-        questions: &Questions,
-        _: &mut Vec<Rollout>,
+        _: &Questions,
+        items: &[Item],
+        take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Vec<Evaluation>>> {
+    ) -> Result<bool> {
         let value = |theta: &Vec<f64>| -theta.iter().map(|x| (x - self.target).powi(2)).sum::<f64>();
-        let one = |theta: &Vec<f64>| Evaluation {
-            fitness: Fitness::new(value(theta)),
-            terms: BTreeMap::new(),
-            rewards: vec![value(theta); questions.indices.len()],
-            failed: 0,
-            truncated: 0,
-            prompt_tokens: 0,
-            completion_tokens: 0,
-        };
-        Ok(go_on().then(|| thetas.iter().map(one).collect()))
+        for item in items {
+            if !go_on() {
+                return Ok(false);
+            }
+            take(vec![Rollout {
+                item: *item,
+                prompt_id: item.question.to_string(),
+                prompt: String::new(),
+                completion: String::new(),
+                terms: Terms {
+                    reward: value(&thetas[item.candidate]),
+                    ..Default::default()
+                },
+                prompt_tokens: 0,
+                tokens: 0,
+                finish_reason: Finish::Stop,
+            }])?;
+        }
+        Ok(true)
+    }
+
+    fn digest(&self) -> Result<String> {
+        Ok(format!("sphere {} around {}", self.layout.dim(), self.target))
     }
 
     fn export(&self, theta: &[f64], directory: &Path) -> Result<()> {
@@ -298,7 +341,10 @@ mod tests {
 
     fn rollout(reward: f64, failed: bool) -> Rollout {
         Rollout {
-            candidate: 0,
+            item: Item {
+                candidate: 0,
+                question: 0,
+            },
             prompt_id: "1".into(),
             prompt: String::new(),
             completion: String::new(),
@@ -307,6 +353,7 @@ mod tests {
                 failed,
                 ..Default::default()
             },
+            prompt_tokens: 10,
             tokens: 3,
             finish_reason: Finish::Stop,
         }
@@ -316,11 +363,11 @@ mod tests {
     /// the candidate failed.
     #[test]
     fn failed_judgements_are_counted() {
-        let some = evaluation(&[rollout(1.0, false), rollout(0.0, true)], 10);
+        let some = evaluation(&[&rollout(1.0, false), &rollout(0.0, true)]);
         assert_eq!(
             (some.fitness, some.failed, some.completion_tokens),
             (Fitness::new(0.5), 1, 6)
         );
-        assert!(evaluation(&[rollout(0.0, true)], 10).fitness.is_failed());
+        assert!(evaluation(&[&rollout(0.0, true)]).fitness.is_failed());
     }
 }

@@ -1,50 +1,240 @@
-//! Who evaluates what. Every rank asks the strategy for its own members only, judges them in one batch, and sends
-//! numbers; afterwards every rank has the evaluations of all members in order.
+//! Who evaluates what. The unit of work is one candidate on one question; what is to be done is split evenly over the
+//! ranks, candidate by candidate, so a rank makes only the search vectors of its own share. Numbers cross ranks, and
+//! texts go to the root alone; afterwards every rank has the evaluations of all candidates, in order.
+//!
+//! In int8 on a CPU a text does not depend on what is written beside it (promise 3), so neither the number of ranks nor
+//! what was known before the work began can be seen in the result.
 
 use crate::error::{Error, Result};
-use crate::objective::{Objective, Questions, Rollout};
+use crate::objective::{Item, Objective, Questions, Rollout, evaluation};
 use crate::ranks::Ranks;
-use crate::search::{Candidate, Evaluation};
-use crate::strategy::Strategy;
+use crate::search::Evaluation;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Instant;
 
-/// Evaluates one generation. `rollouts` receives this rank's texts, their `candidate` being the member. None when any
-/// rank was told to stop.
+/// Candidates and what they are asked.
+pub struct Work<'a> {
+    /// How many candidates.
+    pub candidates: usize,
+    /// Makes one of them.
+    pub theta: &'a dyn Fn(usize) -> Vec<f64>,
+    /// What they are asked.
+    pub questions: &'a Questions,
+    /// A digest of what `theta` hangs on: ranks whose digests differ would evaluate different candidates under one name.
+    pub digest: &'a str,
+    /// What is known already; only the root is asked.
+    pub known: Vec<Rollout>,
+}
+
+/// What came out.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// One a candidate.
+    pub evaluations: Vec<Evaluation>,
+    /// By candidate and question; with texts on the root.
+    pub rollouts: Vec<Rollout>,
+    /// How the ranks shared the work.
+    pub farm: Farm,
+}
+
+/// How the ranks shared the work.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Farm {
+    /// Seconds that the slowest rank evaluated.
+    pub evaluation_s: f64,
+    /// Part of its ranks' time, from 0 to 1, that the farm waited for the slowest.
+    pub idle: f64,
+    /// Bytes of numbers that each rank received.
+    pub bytes: usize,
+}
+
+/// What a rank tells the others.
+#[derive(Serialize, Deserialize)]
+struct Share {
+    digest: String,
+    done: bool,
+    busy_s: f64,
+    rollouts: Vec<Rollout>,
+}
+
+/// Evaluates all candidates on all questions. `record` receives this rank's rollouts as they end. None when any rank was
+/// told by `go_on` to stop.
 pub fn evaluate(
     ranks: &Ranks,
-    strategy: &dyn Strategy,
     objective: &mut dyn Objective,
-    questions: &Questions,
-    rollouts: &mut Vec<Rollout>,
+    work: Work,
+    record: &mut dyn FnMut(&[Rollout]) -> Result<()>,
     go_on: &mut dyn FnMut() -> bool,
-) -> Result<Option<Vec<Evaluation>>> {
-    let own: Vec<Candidate> = (ranks.rank()..strategy.population())
-        .step_by(ranks.size())
-        .map(|member| Candidate {
-            member,
-            theta: strategy.ask(member),
+) -> Result<Option<Evaluated>> {
+    let questions = work.questions.indices.len();
+    let all = || {
+        (0..work.candidates * questions).map(|at| Item {
+            candidate: at / questions,
+            question: at % questions,
         })
+    };
+    // In order, so that every rank sees the same.
+    let mut rollouts: BTreeMap<Item, Rollout> = from_root(ranks, &work.known)?.into_iter().map(keyed).collect();
+    let todo: Vec<Item> = all().filter(|item| !rollouts.contains_key(item)).collect();
+    let own = &todo[share(todo.len(), ranks.rank(), ranks.size())];
+    let mut candidates: Vec<usize> = own.iter().map(|item| item.candidate).collect();
+    candidates.dedup();
+    let thetas: Vec<Vec<f64>> = candidates.iter().map(|&candidate| (work.theta)(candidate)).collect();
+    let local = |item: &Item| Item {
+        candidate: candidates
+            .binary_search(&item.candidate)
+            .expect("every item's candidate is there"),
+        ..*item
+    };
+    let items: Vec<Item> = own.iter().map(local).collect();
+
+    let clock = Instant::now();
+    let mut texts: Vec<Rollout> = Vec::with_capacity(items.len());
+    let mut take = |mut some: Vec<Rollout>| {
+        some.iter_mut()
+            .for_each(|rollout| rollout.item.candidate = candidates[rollout.item.candidate]);
+        record(&some)?;
+        texts.extend(some);
+        Ok(())
+    };
+    let done = objective.evaluate(&thetas, work.questions, &items, &mut take, go_on)?;
+    let sent = Share {
+        digest: work.digest.into(),
+        done,
+        busy_s: clock.elapsed().as_secs_f64(),
+        rollouts: texts.iter().map(Rollout::without_texts).collect(),
+    };
+
+    let received = ranks.all_gather(&to_json(&sent));
+    let bytes = received.iter().map(Vec::len).sum();
+    let shares: Vec<Share> = received
+        .iter()
+        .enumerate()
+        .map(|(rank, bytes)| from_json(rank, bytes))
+        .collect::<Result<_>>()?;
+    let strangers: Vec<String> = (0..shares.len())
+        .filter(|&rank| shares[rank].digest != shares[0].digest)
+        .map(|rank| rank.to_string())
         .collect();
-    let thetas: Vec<Vec<f64>> = own.iter().map(|candidate| candidate.theta.clone()).collect();
-    let first = rollouts.len();
-    let evaluated = ranks.agree(objective.evaluate(&thetas, questions, rollouts, go_on))?;
-    for rollout in &mut rollouts[first..] {
-        rollout.candidate = own[rollout.candidate].member;
+    if !strangers.is_empty() {
+        return Err(Error::mismatch(format!(
+            "the strategy's state on rank {} is not that of rank 0, so their candidates are not the same; nothing of this generation was kept: do all ranks run the same essa on the same kind of processor?",
+            strangers.join(", ")
+        )));
     }
-    let bytes = serde_json::to_vec(&evaluated).expect("JSON of numbers");
-    let mut all: Vec<Option<Evaluation>> = vec![None; strategy.population()];
-    for (rank, bytes) in ranks.all_gather(&bytes).iter().enumerate() {
-        let theirs: Option<Vec<Evaluation>> = serde_json::from_slice(bytes).map_err(|e| {
-            Error::mismatch(format!(
-                "rank {rank} sent evaluations that cannot be read: {e}; do all ranks run the same essa?"
-            ))
-        })?;
-        let Some(theirs) = theirs else { return Ok(None) };
-        for (member, evaluation) in (rank..strategy.population()).step_by(ranks.size()).zip(theirs) {
-            all[member] = Some(evaluation);
+    if shares.iter().any(|share| !share.done) {
+        return Ok(None);
+    }
+    let busy: Vec<f64> = shares.iter().map(|share| share.busy_s).collect();
+    let slowest = busy.iter().copied().fold(0.0, f64::max);
+    rollouts.extend(shares.into_iter().flat_map(|share| share.rollouts).map(keyed));
+    if let Some(all) = ranks.to_root(&to_json(&texts)) {
+        rollouts.extend(work.known.into_iter().map(keyed));
+        for (rank, bytes) in all.iter().enumerate() {
+            rollouts.extend(from_json::<Vec<Rollout>>(rank, bytes)?.into_iter().map(keyed));
         }
     }
-    let complete: Option<Vec<Evaluation>> = all.into_iter().collect();
-    complete.map(Some).ok_or_else(|| {
-        Error::mismatch("a rank sent fewer evaluations than it has members; do all ranks run the same essa?")
+    if !all().eq(rollouts.keys().copied()) {
+        return Err(Error::mismatch(
+            "the ranks' evaluations do not add up to the generation; do all ranks run the same essa?",
+        ));
+    }
+    let rollouts: Vec<Rollout> = rollouts.into_values().collect();
+    let of_candidate = |some: &[Rollout]| evaluation(&some.iter().collect::<Vec<_>>());
+    Ok(Some(Evaluated {
+        evaluations: rollouts.chunks_exact(questions).map(of_candidate).collect(),
+        farm: Farm {
+            evaluation_s: slowest,
+            idle: if slowest > 0.0 {
+                1.0 - busy.iter().sum::<f64>() / (slowest * busy.len() as f64)
+            } else {
+                0.0
+            },
+            bytes,
+        },
+        rollouts,
+    }))
+}
+
+/// The part of `count` things in a row that falls to one of `of` ranks.
+fn share(count: usize, rank: usize, of: usize) -> Range<usize> {
+    count * rank / of..count * (rank + 1) / of
+}
+
+fn keyed(rollout: Rollout) -> (Item, Rollout) {
+    (rollout.item, rollout)
+}
+
+/// The root's rollouts on every rank, without their texts.
+fn from_root(ranks: &Ranks, known: &[Rollout]) -> Result<Vec<Rollout>> {
+    let numbers: Vec<Rollout> = known.iter().map(Rollout::without_texts).collect();
+    from_json(0, &ranks.from_root(&to_json(&numbers)))
+}
+
+fn to_json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("JSON of text and finite numbers")
+}
+
+fn from_json<T: for<'a> Deserialize<'a>>(rank: usize, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::mismatch(format!(
+            "rank {rank} sent evaluations that cannot be read: {e}; do all ranks run the same essa?"
+        ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::objective::Sphere;
+    use crate::seed::Seed;
+    use crate::task::Split;
+
+    #[test]
+    fn shares_are_even_and_complete() {
+        for (count, of) in [(0, 3), (2, 4), (7, 3), (400, 3)] {
+            let shares: Vec<Range<usize>> = (0..of).map(|rank| share(count, rank, of)).collect();
+            assert_eq!((shares[0].start, shares[of - 1].end), (0, count));
+            assert!(shares.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let sizes: Vec<usize> = shares.iter().map(Range::len).collect();
+            assert!(sizes.iter().max().expect("some") - sizes.iter().min().expect("some") <= 1);
+        }
+    }
+
+    /// What was known is not done again, and cannot be seen in the result.
+    #[test]
+    fn known_rollouts_are_taken_as_they_are() {
+        let ranks = Ranks::alone();
+        let questions = Questions {
+            split: Split::Train,
+            indices: vec![0, 1, 2],
+            seed: Seed::new(0),
+        };
+        let run = |known: Vec<Rollout>| {
+            let work = Work {
+                candidates: 2,
+                theta: &|candidate| vec![candidate as f64; 2],
+                questions: &questions,
+                digest: "",
+                known,
+            };
+            let mut recorded = Vec::new();
+            let mut record = |some: &[Rollout]| {
+                recorded.extend(some.to_vec());
+                Ok(())
+            };
+            let done = evaluate(&ranks, &mut Sphere::new(2, 1.0), work, &mut record, &mut || true);
+            (done.expect("evaluations").expect("nobody says stop"), recorded)
+        };
+        let (fresh, recorded) = run(Vec::new());
+        assert_eq!(fresh.evaluations[0].rewards, [-2.0; 3]);
+        assert_eq!(recorded.len(), 6);
+        let (again, rest) = run(vec![recorded[4].clone(), recorded[1].clone()]);
+        assert_eq!(again.evaluations, fresh.evaluations);
+        assert_eq!(again.rollouts, fresh.rollouts);
+        let items: Vec<Item> = rest.iter().map(|rollout| rollout.item).collect();
+        assert_eq!(items, [0, 2, 3, 5].map(|at| recorded[at].item));
+    }
 }

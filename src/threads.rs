@@ -5,6 +5,7 @@
 //! before `main`.
 
 use crate::error::{Error, Result};
+use crate::ranks::Node;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -25,8 +26,9 @@ pub fn wait_passively() -> Result<()> {
     Err(Error::io(program)(failed))
 }
 
-/// Sets the number of threads of both pools: `threads`, or if that is 0, what a launcher or the machine gives.
-pub fn set(threads: usize) {
+/// Sets the number of threads of both pools: `threads`, or if that is 0, what a launcher gives, or this process' part of the
+/// cores that it may run on.
+pub fn set(threads: usize, node: Node) {
     let variable = |name: &str| {
         std::env::var(name)
             .ok()?
@@ -38,8 +40,9 @@ pub fn set(threads: usize) {
     let threads = given
         .or_else(|| variable("SLURM_CPUS_PER_TASK"))
         .or_else(|| variable("OMP_NUM_THREADS"))
-        .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
-        .unwrap_or(1);
+        .or_else(|| Some(usize::from(std::thread::available_parallelism().ok()?) / node.sharing))
+        .unwrap_or(1)
+        .max(1);
     tch::set_num_threads(threads as i32);
     // A second command in one process (a test) finds the pool made, which is all that matters.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -1,32 +1,78 @@
-//! `essa align CONFIG`: the main job.
+//! `essa align CONFIG`: the main job. The same command on a directory that already holds the run goes on with it.
 
 use super::open_alignment;
 use crate::config::RunConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::files::read_text;
+use crate::objective::Objective;
 use crate::ranks::Ranks;
-use crate::run::{Labels, Run, StopReason, choose_directory, interrupt, leaderboard, took};
+use crate::run::{Labels, Run, StopReason, fork, interrupt, leaderboard, took};
 use crate::seed::Seed;
 use chrono::{SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Runs `config` with its overrides into `out`, or into a new directory under `runs/`. Returns how it ended.
-pub fn align(config: &Path, overrides: &[String], out: Option<&Path>) -> Result<StopReason> {
+/// What `essa align` was told.
+#[derive(Clone, Debug)]
+pub struct AlignArguments {
+    /// A TOML file, or `quickstart`.
+    pub config: PathBuf,
+    /// `key=value` for the config.
+    pub set: Vec<String>,
+    /// The run's directory; without it `runs/<name>`.
+    pub out: Option<PathBuf>,
+    /// Goes on from the directory's newest checkpoint under another config, in a new directory.
+    pub fork: bool,
+    /// The run ends, and can go on, after this time.
+    pub max_time: Option<Duration>,
+}
+
+/// Runs `config` with its overrides. Returns how it ended.
+pub fn align(arguments: &AlignArguments) -> Result<StopReason> {
     let ranks = Ranks::start()?;
-    interrupt::listen()?;
+    interrupt::listen(arguments.max_time)?;
+    ranks.supervise(|ranks| align_on(ranks, arguments))
+}
+
+fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
     let say = |text: &str| {
         if ranks.is_root() {
             eprintln!("{} {text}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         }
     };
-    let mut config = ranks.agree(RunConfig::load(config, overrides))?;
+    let mut config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
+    let usual = Path::new("runs").join(&config.name);
+    let mut directory = arguments.out.clone().unwrap_or(usual);
     say(&format!(
         "loading {} in {}",
         config.model.path.display(),
         format!("{:?}", config.model.precision).to_lowercase()
     ));
-    let mut objective = ranks.agree(open_alignment(&config, &say))?;
-    let n = crate::objective::Objective::layout(&objective).dim();
+    let node = ranks.node();
+    let mut objective = ranks.agree(open_alignment(&config, node, &say))?;
+    let n = objective.layout().dim();
     config.strategy = ranks.agree(config.strategy.resolve(n))?;
+    if arguments.fork {
+        let forked = || {
+            let to = free_beside(&directory);
+            fork(&directory, &to, &config, &objective).map(|()| to)
+        };
+        let made = ranks.agree(if ranks.is_root() {
+            forked()
+        } else {
+            Ok(directory.clone())
+        })?;
+        let made = ranks.from_root(made.to_string_lossy().as_bytes());
+        directory = PathBuf::from(String::from_utf8_lossy(&made).into_owned());
+    }
+    if let Some(row) = ranks.agree(finished(&directory, &config))? {
+        say(&format!(
+            "{} is finished; for another run choose another name or --out, or --fork this one under a changed config",
+            directory.display()
+        ));
+        print(ranks, &row, &directory);
+        return Ok(StopReason::Generations);
+    }
     let strategy = config
         .strategy
         .build(n, &vec![0.0; n], Seed::new(config.seed).named("strategy"))?;
@@ -39,40 +85,60 @@ pub fn align(config: &Path, overrides: &[String], out: Option<&Path>) -> Result<
         model_sha256: ranks.agree(objective.opened().weights.digest())?,
         task: task_name(&config),
     };
-    let directory = directory_of_all(&ranks, out, &config.name);
     say(&format!(
-        "{}: {} on {n} numbers, {} candidates × {} prompts, {} generations, {} rank{}",
+        "{}: {} on {n} numbers, {} candidates × {} prompts, {} generations, {} rank{} of {} thread{}",
         directory.display(),
         strategy.name(),
         strategy.population(),
         config.run.prompts,
         config.run.generations,
         ranks.size(),
-        if ranks.size() == 1 { "" } else { "s" }
+        if ranks.size() == 1 { "" } else { "s" },
+        rayon::current_num_threads(),
+        if rayon::current_num_threads() == 1 { "" } else { "s" },
     ));
-    let run = Run::open(&config, &directory, &ranks, &mut objective, strategy)?;
+    let run = Run::open(&config, &directory, ranks, &mut objective, strategy)?;
     let (row, stop) = run.align(&labels)?;
+    if stop == StopReason::Interrupted {
+        say(&format!(
+            "interrupted after generation {}; the same command goes on from there",
+            row.generations
+        ));
+    }
+    print(ranks, &row, &directory);
+    Ok(stop)
+}
+
+fn print(ranks: &Ranks, row: &leaderboard::Row, directory: &Path) {
     if ranks.is_root() {
-        println!("{}", leaderboard::to_table(std::slice::from_ref(&row)));
+        println!("{}", leaderboard::to_table(std::slice::from_ref(row)));
         println!(
             "\nadapter of generation {}: {}/adapter   ({})",
             row.best_generation,
             directory.display(),
-            took(&row)
+            took(row)
         );
     }
-    Ok(stop)
 }
 
-/// The root's choice, so that all ranks work in one directory.
-fn directory_of_all(ranks: &Ranks, out: Option<&Path>, name: &str) -> PathBuf {
-    let own = if ranks.is_root() {
-        choose_directory(out, name)
-    } else {
-        PathBuf::new()
-    };
-    let all = ranks.all_gather(own.to_string_lossy().as_bytes());
-    PathBuf::from(String::from_utf8_lossy(&all[0]).into_owned())
+/// The row of a run that has come to its end in this directory under this config.
+fn finished(directory: &Path, config: &RunConfig) -> Result<Option<leaderboard::Row>> {
+    let (path, own) = (directory.join("result.json"), directory.join("config.toml"));
+    if !path.exists() || !own.exists() || !config.differences(&RunConfig::load(&own, &[])?).is_empty() {
+        return Ok(None);
+    }
+    let row: leaderboard::Row = serde_json::from_str(&read_text(&path)?)
+        .map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
+    Ok((row.status != StopReason::Interrupted.to_string()).then_some(row))
+}
+
+/// The first of `<directory>-2`, `<directory>-3`, … that nobody uses.
+fn free_beside(directory: &Path) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    (2_u32..)
+        .map(|number| directory.with_file_name(format!("{name}-{number}")))
+        .find(|path| !path.exists())
+        .expect("one of four billion names is free")
 }
 
 fn task_name(config: &RunConfig) -> String {

@@ -3,7 +3,9 @@
 use super::{open_alignment, run_config};
 use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomically};
-use crate::objective::{Objective, Questions, Rollout};
+use crate::objective::{Objective, Questions};
+use crate::population::{self, Evaluated, Work};
+use crate::ranks::{Node, Ranks};
 use crate::run::Mean;
 use crate::search::{Evaluation, paired_gain};
 use crate::seed::Seed;
@@ -17,7 +19,7 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
         config = crate::config::RunConfig::load(&run.join("config.toml"), overrides)?;
     }
     let best = read_mean(run)?;
-    let mut objective = open_alignment(&config, &|_| ())?;
+    let mut objective = open_alignment(&config, Node::ALONE, &|_| ())?;
     let n = objective.layout().dim();
     if best.theta.len() != n {
         let what = format!(
@@ -36,9 +38,20 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
             "validation texts"
         }),
     };
-    let mut texts: Vec<Rollout> = Vec::new();
-    let judged = objective.evaluate(&[vec![0.0; n], best.theta], &questions, &mut texts, &mut || true)?;
-    let judged = judged.expect("nobody says stop");
+    let thetas = [vec![0.0; n], best.theta];
+    let work = Work {
+        candidates: thetas.len(),
+        theta: &|candidate| thetas[candidate].clone(),
+        questions: &questions,
+        digest: "",
+        known: Vec::new(),
+    };
+    let judged = population::evaluate(&Ranks::alone(), &mut objective, work, &mut |_| Ok(()), &mut || true)?;
+    let Evaluated {
+        evaluations: judged,
+        rollouts: texts,
+        ..
+    } = judged.expect("nobody says stop");
     let (start, end) = (&judged[0], &judged[1]);
     let (gain, se) = paired_gain(end, start);
     println!(

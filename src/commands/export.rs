@@ -3,8 +3,8 @@
 use super::evaluate::read_mean;
 use super::{open_space, run_config};
 use crate::error::{Error, Result};
-use crate::files::read_text;
 use crate::model::Weights;
+use crate::run::checkpoint::{self, Checkpoint};
 use std::path::Path;
 
 /// Writes the mean that validation liked best, or the newest one, to `out`.
@@ -31,14 +31,9 @@ pub fn export(run: &Path, newest: bool, out: &Path) -> Result<()> {
 }
 
 fn newest_mean(run: &Path) -> Result<Vec<f64>> {
-    let path = run.join("state.json");
-    let error = |what: String| Error::file(&path, what);
-    let state: serde_json::Value =
-        serde_json::from_str(&read_text(&path)?).map_err(|e| error(format!("not valid JSON: {e}")))?;
-    let mean = state
-        .get("state")
-        .and_then(|state| state.get("mean"))
-        .cloned()
-        .unwrap_or_default();
-    serde_json::from_value(mean).map_err(|_| error("holds no mean".into()))
+    let folder = run.join("checkpoints");
+    let (bytes, _) = checkpoint::newest(&folder)?;
+    let bytes = bytes.ok_or_else(|| Error::file(&folder, "holds no checkpoint; export without --newest"))?;
+    let mean = &Checkpoint::from_bytes(&bytes, &folder)?.strategy["state"]["mean"];
+    serde_json::from_value(mean.clone()).map_err(|_| Error::file(&folder, "holds no mean"))
 }

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::files::cache_folder;
 use crate::model::{LoadOptions, Weights};
 use crate::objective::Alignment;
+use crate::ranks::Node;
 use crate::seed::Seed;
 use crate::task::Task;
 use crate::threads;
@@ -41,7 +42,7 @@ pub struct ModelArguments {
 impl ModelArguments {
     /// Opens the model, and the adapter as a bank of one candidate.
     fn open(&self) -> Result<(Opened, Option<AdapterBank>)> {
-        threads::set(self.threads);
+        threads::set(self.threads, Node::ALONE);
         let opened = Opened::open(&self.model, self.options, limits(self.cache_gib))?;
         let bank = match &self.adapter {
             Some(directory) => {
@@ -110,15 +111,15 @@ fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)
 }
 
 /// Model, space and task of a config as one objective.
-fn open_alignment(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Alignment> {
-    threads::set(config.model.threads);
+fn open_alignment(config: &RunConfig, node: Node, say: &(dyn Fn(&str) + Sync)) -> Result<Alignment> {
+    threads::set(config.model.threads, node);
     // What is quick to check comes first: a wrong path in the task should not wait for the model.
     let task = open_task(config, say)?;
-    let opened = Opened::open(
-        &config.model.path,
-        config.model.options(),
-        limits(config.model.cache_gib),
-    )?;
+    let options = LoadOptions {
+        device: config.model.device.of_rank(node.rank),
+        ..config.model.options()
+    };
+    let opened = Opened::open(&config.model.path, options, limits(config.model.cache_gib))?;
     let space = open_space(config, &opened.weights, say)?;
     let base_name = config.model.path.to_string_lossy().into_owned();
     Alignment::new(

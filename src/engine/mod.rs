@@ -141,6 +141,27 @@ impl Engine {
         bank: Option<&AdapterBank>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Option<Vec<Completion>>> {
+        let mut all: Vec<Option<Completion>> = vec![None; requests.len()];
+        let mut keep = |some: Vec<(usize, Completion)>| {
+            some.into_iter()
+                .for_each(|(index, completion)| all[index] = Some(completion));
+            Ok(())
+        };
+        let finished = self.generate_each(requests, bank, &mut keep, go_on)?;
+        let complete = || all.into_iter().map(|one| one.expect("every request was finished"));
+        Ok(finished.then(|| complete().collect()))
+    }
+
+    /// Writes a text for every request and hands each over as soon as it has ended, with the number of its request, those
+    /// of one step together. Says whether all were written; they are not when `go_on`, which is asked before every step,
+    /// says no. An error of `take` ends the work.
+    pub fn generate_each(
+        &mut self,
+        requests: &[Request],
+        bank: Option<&AdapterBank>,
+        take: &mut dyn FnMut(Vec<(usize, Completion)>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         let sequences = requests.iter().map(|request| Sequence {
             tokens: request.prompt_ids.clone(),
             prompt: request.prompt_ids.len(),
@@ -150,8 +171,14 @@ impl Engine {
             candidate: request.candidate,
             work: Work::Write { request, finish: None },
         });
-        let done = self.run(sequences.collect(), bank, go_on)?;
-        Ok(done.map(|sequences| sequences.into_iter().map(Sequence::completion).collect()))
+        let mut take = |some: Vec<(usize, Sequence)>| {
+            take(
+                some.into_iter()
+                    .map(|(index, done)| (index, done.completion()))
+                    .collect(),
+            )
+        };
+        self.run(sequences.collect(), bank, &mut take, go_on)
     }
 
     /// The natural logarithm of the probability of every completion token, for each request in order.
@@ -170,23 +197,27 @@ impl Engine {
                 },
             }
         });
-        let done = self
-            .run(sequences.collect(), bank, &mut || true)?
-            .expect("nobody says stop");
-        Ok(done.into_iter().map(Sequence::log_probabilities).collect())
+        let mut scores = vec![Vec::new(); requests.len()];
+        let mut take = |some: Vec<(usize, Sequence)>| {
+            some.into_iter()
+                .for_each(|(index, done)| scores[index] = done.log_probabilities());
+            Ok(())
+        };
+        self.run(sequences.collect(), bank, &mut take, &mut || true)?;
+        Ok(scores)
     }
 
-    /// Brings every sequence to its end, in as few steps as memory allows.
+    /// Brings every sequence to its end, in as few steps as memory allows, unless `go_on` says no.
     fn run<'a>(
         &mut self,
         sequences: Vec<Sequence<'a>>,
         bank: Option<&AdapterBank>,
+        take: &mut dyn FnMut(Vec<(usize, Sequence<'a>)>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
-    ) -> Result<Option<Vec<Sequence<'a>>>> {
+    ) -> Result<bool> {
         let count = self.cache_blocks(&sequences)?;
         let mut work = self.model.new_workspace(count);
         let mut blocks = Blocks::new(count);
-        let mut done: Vec<Option<Sequence>> = sequences.iter().map(|_| None).collect();
         let mut waiting: VecDeque<(usize, Sequence)> = sequences.into_iter().enumerate().collect();
         let mut active: Vec<(usize, Sequence)> = Vec::new();
         loop {
@@ -203,22 +234,18 @@ impl Engine {
                 active.push((index, sequence));
             }
             if active.is_empty() {
-                break;
+                return Ok(true);
             }
             if !go_on() {
-                return Ok(None);
+                return Ok(false);
             }
             self.step(&mut active, &mut blocks, &mut work, bank)?;
-            for (index, sequence) in active.extract_if(.., |(_, sequence)| sequence.is_done()) {
-                blocks.give_back(&sequence.table);
-                done[index] = Some(sequence);
+            let done: Vec<_> = active.extract_if(.., |(_, sequence)| sequence.is_done()).collect();
+            done.iter().for_each(|(_, sequence)| blocks.give_back(&sequence.table));
+            if !done.is_empty() {
+                take(done)?;
             }
         }
-        Ok(Some(
-            done.into_iter()
-                .map(|sequence| sequence.expect("the loop ends when all are done"))
-                .collect(),
-        ))
     }
 
     /// Blocks to make room for: all of the work at once if memory allows, and the largest sequence in any case.

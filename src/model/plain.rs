@@ -150,6 +150,7 @@ impl Plain {
         let device = match options.device {
             Device::Cpu => tch::Device::Cpu,
             Device::Cuda(number) => tch::Device::Cuda(number),
+            Device::CudaOfRank => tch::Device::Cuda(0),
         };
         let linear = |linear: &Linear| PlainLinear::new(linear, device, products);
         let vector = |numbers: &[f32]| Tensor::from_slice(numbers).to_device(device);

@@ -104,6 +104,18 @@ pub enum Device {
     Cpu,
     /// The GPU with this number.
     Cuda(usize),
+    /// A GPU for each rank of a machine, in turn; the first where there are no ranks.
+    CudaOfRank,
+}
+
+impl Device {
+    /// The device of the `rank`th process on its machine.
+    pub fn of_rank(self, rank: usize) -> Self {
+        match self {
+            Self::CudaOfRank => Self::Cuda(rank % (tch::Cuda::device_count().max(1) as usize)),
+            other => other,
+        }
+    }
 }
 
 impl FromStr for Device {
@@ -112,12 +124,12 @@ impl FromStr for Device {
     fn from_str(text: &str) -> Result<Self> {
         let number = match text {
             "cpu" => return Ok(Self::Cpu),
-            "cuda" => Some(0),
+            "cuda" => return Ok(Self::CudaOfRank),
             other => other.strip_prefix("cuda:").and_then(|number| number.parse().ok()),
         };
         let wrong = || {
             Error::config(format!(
-                "device is `{text}`; expected cpu, or cuda:N with the number of a GPU"
+                "device is `{text}`; expected cpu, cuda:N with the number of a GPU, or cuda for one GPU a rank"
             ))
         };
         number.map(Self::Cuda).ok_or_else(wrong)
@@ -143,6 +155,7 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::CudaOfRank => f.write_str("cuda"),
         }
     }
 }
@@ -182,10 +195,14 @@ impl LoadOptions {
 impl Transformer {
     /// Loads a model.
     pub fn load(weights: &Weights, options: LoadOptions) -> Result<Self> {
+        let options = LoadOptions {
+            device: options.device.of_rank(0),
+            ..options
+        };
         options.check()?;
         let passes = match options.device {
             Device::Cpu => Passes::Fused(Fused::load(weights, options)?),
-            Device::Cuda(_) => Passes::Plain(Plain::load(weights, options, Products::Library)?),
+            Device::Cuda(_) | Device::CudaOfRank => Passes::Plain(Plain::load(weights, options, Products::Library)?),
         };
         Ok(Self::new(weights, options, passes))
     }

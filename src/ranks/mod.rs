@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use alone::World;
 #[cfg(feature = "mpi")]
 use over_mpi::World;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 /// This process among the others.
 pub struct Ranks {
@@ -24,6 +26,13 @@ impl Ranks {
         Ok(Self {
             world: World::start(launched())?,
         })
+    }
+
+    /// This process by itself, whatever a launcher says.
+    pub fn alone() -> Self {
+        Self {
+            world: World::start(1).expect("one process needs nothing"),
+        }
     }
 
     /// This process' number, from 0.
@@ -46,23 +55,88 @@ impl Ranks {
         self.world.all_gather(bytes)
     }
 
+    /// The root's bytes on every rank.
+    pub fn from_root(&self, bytes: &[u8]) -> Vec<u8> {
+        let own = if self.is_root() { bytes } else { &[] };
+        self.all_gather(own).swap_remove(0)
+    }
+
+    /// Every rank's bytes, in order of rank, on the root; none elsewhere.
+    pub fn to_root(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+        self.world.to_root(bytes)
+    }
+
     /// Goes on only if every rank can: an error of one becomes an error of all, so that nobody waits for a rank that
-    /// has left.
+    /// has left. For steps that all ranks come to at about the same time; elsewhere an error may just be returned, and
+    /// [`Ranks::supervise`] ends the others.
     pub fn agree<T>(&self, result: Result<T>) -> Result<T> {
         if self.size() == 1 {
             return result;
         }
         let own = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let failures = self.all_gather(own.as_bytes());
-        let first = failures.iter().position(|failure| !failure.is_empty());
-        match (first, result) {
-            (Some(rank), Ok(_)) => Err(Error::mismatch(format!(
-                "rank {rank} failed: {}",
-                String::from_utf8_lossy(&failures[rank])
-            ))),
-            (_, result) => result,
+        match failures.iter().position(|failure| !failure.is_empty()) {
+            Some(rank) if rank == self.rank() => result,
+            Some(rank) => Err(Error::Elsewhere {
+                rank,
+                what: String::from_utf8_lossy(&failures[rank]).into_owned(),
+            }),
+            None => result,
         }
     }
+
+    /// Does a job that all ranks share. If it fails or panics on one of several ranks, that rank says why and ends them
+    /// all: left alone, the others would wait for it forever.
+    pub fn supervise<T>(&self, job: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        if self.size() == 1 {
+            return job(self);
+        }
+        let rank = self.rank();
+        match catch_unwind(AssertUnwindSafe(|| job(self))) {
+            Ok(Ok(done)) => return Ok(done),
+            // It has said so itself, or is about to; a moment for its words to come through.
+            Ok(Err(Error::Elsewhere { .. })) => std::thread::sleep(Duration::from_secs(3)),
+            Ok(Err(error)) => eprintln!("essa: rank {rank}: {error}"),
+            Err(_) => eprintln!("essa: rank {rank} panicked, which is a bug of essa; its words stand above"),
+        }
+        self.world.abort(1)
+    }
+
+    /// This process among those on its machine.
+    pub fn node(&self) -> Node {
+        let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+        let status = read("/proc/self/status");
+        let cores = status
+            .lines()
+            .find(|line| line.starts_with("Cpus_allowed_list"))
+            .unwrap_or_default();
+        let own = [read("/proc/sys/kernel/hostname").as_str(), cores].map(|text| text.trim().to_owned());
+        let all = self.all_gather(own.join("\n").as_bytes());
+        let all: Vec<String> = all
+            .iter()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        let host = |rank: usize| all[rank].lines().next();
+        let rank = self.rank();
+        Node {
+            rank: (0..rank).filter(|&other| host(other) == host(rank)).count(),
+            sharing: all.iter().filter(|other| **other == all[rank]).count(),
+        }
+    }
+}
+
+/// A process among those on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its number there, from 0.
+    pub rank: usize,
+    /// How many processes, itself included, may run on the same cores as it.
+    pub sharing: usize,
+}
+
+impl Node {
+    /// The only one.
+    pub const ALONE: Self = Self { rank: 0, sharing: 1 };
 }
 
 /// Ranks that a launcher says it started; one when there is none.

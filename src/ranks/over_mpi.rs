@@ -4,7 +4,9 @@ use crate::error::{Error, Result};
 use mpi::Count;
 use mpi::datatype::PartitionMut;
 use mpi::environment::Universe;
-use mpi::traits::{Communicator, CommunicatorCollectives};
+use mpi::topology::SimpleCommunicator;
+use mpi::traits::{Communicator, CommunicatorCollectives, Root};
+use std::time::Duration;
 
 /// The world that a launcher made, or a world of one in which MPI was never initialised.
 pub struct World {
@@ -41,23 +43,86 @@ impl World {
             return vec![bytes.to_vec()];
         };
         let world = universe.world();
-        let mut counts = vec![0 as Count; self.size()];
-        world.all_gather_into(&(bytes.len() as Count), &mut counts[..]);
+        self.wait();
+        let pieces = Pieces::of(&world, bytes);
         // MPI takes an empty slice's pointer for a wrong argument; every rank knows the counts, so all leave here together.
-        if counts.iter().all(|&count| count == 0) {
-            return vec![Vec::new(); counts.len()];
+        let mut all = vec![0_u8; pieces.total()];
+        if !all.is_empty() {
+            world.all_gather_varcount_into(bytes, &mut pieces.partition(&mut all));
         }
-        let starts: Vec<Count> = counts
-            .iter()
-            .scan(0, |start, count| {
-                let this = *start;
-                *start += count;
-                Some(this)
-            })
-            .collect();
-        let mut all = vec![0_u8; counts.iter().sum::<Count>() as usize];
-        world.all_gather_varcount_into(bytes, &mut PartitionMut::new(&mut all[..], &counts[..], &starts[..]));
-        let piece = |(&start, &count): (&Count, &Count)| all[start as usize..(start + count) as usize].to_vec();
-        starts.iter().zip(&counts).map(piece).collect()
+        pieces.cut(&all)
+    }
+
+    pub fn to_root(&self, bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+        let Some(universe) = &self.universe else {
+            return Some(vec![bytes.to_vec()]);
+        };
+        let world = universe.world();
+        let root = world.process_at_rank(0);
+        let pieces = Pieces::of(&world, bytes);
+        if self.rank() > 0 {
+            if pieces.total() > 0 {
+                root.gather_varcount_into(bytes);
+            }
+            return None;
+        }
+        let mut all = vec![0_u8; pieces.total()];
+        if !all.is_empty() {
+            root.gather_varcount_into_root(bytes, &mut pieces.partition(&mut all));
+        }
+        Some(pieces.cut(&all))
+    }
+
+    /// Ends every process of the job.
+    pub fn abort(&self, code: i32) -> ! {
+        match &self.universe {
+            Some(universe) => universe.world().abort(code),
+            None => std::process::exit(code),
+        }
+    }
+
+    /// Waits for the other ranks asleep: MPI's own waits spin, on a core that a slower rank may need.
+    fn wait(&self) {
+        let Some(universe) = &self.universe else { return };
+        let mut barrier = universe.world().immediate_barrier();
+        while let Err(pending) = barrier.test() {
+            barrier = pending;
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+/// Where every rank's bytes lie among all.
+struct Pieces {
+    counts: Vec<Count>,
+    starts: Vec<Count>,
+}
+
+impl Pieces {
+    fn of(world: &SimpleCommunicator, bytes: &[u8]) -> Self {
+        let mut counts = vec![0 as Count; world.size() as usize];
+        let count = Count::try_from(bytes.len()).expect("less than 2 GiB a rank and step");
+        world.all_gather_into(&count, &mut counts[..]);
+        let mut end: Count = 0;
+        let starts = counts.iter().map(|count| {
+            let start = end;
+            end = end.checked_add(*count).expect("less than 2 GiB a step");
+            start
+        });
+        let starts = starts.collect();
+        Self { counts, starts }
+    }
+
+    fn total(&self) -> usize {
+        self.counts.iter().map(|&count| count as usize).sum()
+    }
+
+    fn partition<'a>(&'a self, all: &'a mut [u8]) -> PartitionMut<'a, [u8], &'a [Count], &'a [Count]> {
+        PartitionMut::new(all, &self.counts[..], &self.starts[..])
+    }
+
+    fn cut(&self, all: &[u8]) -> Vec<Vec<u8>> {
+        let piece = |(&start, &count): (&Count, &Count)| all[start as usize..][..count as usize].to_vec();
+        self.starts.iter().zip(&self.counts).map(piece).collect()
     }
 }

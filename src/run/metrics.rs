@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::files::write_atomically;
 use crate::search::{Evaluation, mean, standard_deviation};
 use crate::strategy::Step;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -16,7 +17,7 @@ pub struct Metrics {
 }
 
 /// One generation. Generation 0 is the start, which is only validated.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Generations told.
     pub generation: u64,
@@ -46,14 +47,26 @@ pub struct Row {
     pub failed: usize,
     /// Tokens read and written since the start.
     pub num_tokens: usize,
-    /// Seconds of the generation.
-    pub step_time: f64,
     /// Mean of each term over the population (over the validation split in generation 0).
     pub terms: BTreeMap<String, f64>,
+    /// What no checkpoint keeps.
+    #[serde(skip)]
+    pub clocks: Clocks,
+}
+
+/// What differs between two runs that did the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Clocks {
+    /// Seconds of the generation.
+    pub step_s: f64,
+    /// Seconds of them that the slowest rank evaluated.
+    pub evaluation_s: f64,
+    /// Part of its ranks' time that the farm waited for the slowest, from 0 to 1.
+    pub idle: f64,
 }
 
 /// Names of the fixed columns.
-pub const COLUMNS: [&str; 15] = [
+pub const COLUMNS: [&str; 17] = [
     "generation",
     "reward",
     "reward_std",
@@ -69,7 +82,13 @@ pub const COLUMNS: [&str; 15] = [
     "failed",
     "num_tokens",
     "step_time",
+    "evaluation_time",
+    "idle_ratio",
 ];
+
+/// Those of them that are clocks: all others are the same however often a run was interrupted and on however many ranks
+/// it was.
+pub const CLOCKS: [&str; 3] = ["step_time", "evaluation_time", "idle_ratio"];
 
 impl Row {
     /// A generation from its evaluations and what the strategy made of them.
@@ -117,6 +136,34 @@ impl Metrics {
         Self { path, rows: Vec::new() }
     }
 
+    /// Goes on after these rows; their clocks, where the file still has them, are taken from there.
+    pub fn resume(&mut self, rows: Vec<Row>) {
+        self.rows = rows;
+        let Ok(mut file) = csv::Reader::from_path(&self.path) else {
+            return;
+        };
+        let Ok(header) = file.headers().cloned() else { return };
+        for (row, record) in self.rows.iter_mut().zip(file.records().flatten()) {
+            let number = |name: &str| -> Option<f64> {
+                let column = header.iter().position(|column| column == name)?;
+                record.get(column)?.parse().ok().filter(|x: &f64| x.is_finite())
+            };
+            if number("generation") == Some(row.generation as f64) {
+                let [step_s, evaluation_s, idle] = CLOCKS.map(|name| number(name).unwrap_or(0.0));
+                row.clocks = Clocks {
+                    step_s,
+                    evaluation_s,
+                    idle,
+                };
+            }
+        }
+    }
+
+    /// Seconds of all rows.
+    pub fn seconds(&self) -> f64 {
+        self.rows.iter().map(|row| row.clocks.step_s).sum()
+    }
+
     /// Adds a row and writes the file.
     pub fn push(&mut self, row: Row) -> Result<()> {
         self.rows.push(row);
@@ -156,7 +203,9 @@ impl Metrics {
                 .chain([
                     row.failed.to_string(),
                     row.num_tokens.to_string(),
-                    format!("{:.3}", row.step_time),
+                    format!("{:.3}", row.clocks.step_s),
+                    format!("{:.3}", row.clocks.evaluation_s),
+                    format!("{:.4}", row.clocks.idle),
                 ]);
             let record = fixed.chain(terms.iter().map(|term| number(row.terms.get(*term).copied())));
             writer.write_record(record).expect("a row in memory");

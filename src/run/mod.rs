@@ -1,29 +1,38 @@
 //! One run, from the first candidate to the leaderboard row. [`Run::align`] is the loop, `Run::generation` one turn
-//! of it: questions, evaluations, tell, row, save. Every rank does the same; only the root writes. The exported mean is
-//! the one that the validation split liked best; the test split is looked at once, at the end.
+//! of it: questions, evaluations, tell, row, save. Every rank does the same; only the root writes, but for each rank's
+//! journal. The exported mean is the one that the validation split liked best; the test split is looked at once, at the end.
+//!
+//! A run is a pure function of its config: where it was interrupted, and on how many ranks it went on, can only be seen on
+//! its clocks.
 
+pub mod checkpoint;
 pub mod interrupt;
+pub mod journal;
 pub mod leaderboard;
+pub mod lock;
 pub mod metrics;
 pub mod progress;
 
 use crate::config::{RunConfig, SpaceSection};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{remove_leftovers, write_atomically};
 use crate::model::weights::hex;
 use crate::objective::{Objective, Questions, Rollout};
-use crate::population;
+use crate::population::{self, Evaluated, Work};
 use crate::ranks::Ranks;
 use crate::search::{Evaluation, Fitness, paired_gain};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::task::Split;
+use checkpoint::Checkpoint;
+use journal::Journal;
+use lock::Lock;
 use metrics::Metrics;
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -31,20 +40,32 @@ use std::time::{Duration, Instant};
 pub struct Run<'a> {
     config: &'a RunConfig,
     directory: PathBuf,
+    /// The root's.
+    _lock: Option<Lock>,
     ranks: &'a Ranks,
     objective: &'a mut dyn Objective,
     strategy: Box<dyn Strategy>,
     seed: Seed,
+    /// What decides the run.
+    digest: String,
+    journal: Journal,
     metrics: Metrics,
-    rollouts: Option<File>,
+    rollouts: Option<Texts>,
     progress: Progress,
     /// The mean that the validation split liked best so far.
     best: Mean,
     start_validation: f64,
     tokens: usize,
     judged: usize,
-    started: Instant,
+    /// The generation of the newest checkpoint.
+    saved: Option<u64>,
     stop: Option<StopReason>,
+}
+
+/// `rollouts.jsonl`, and how much of it belongs to the run so far.
+struct Texts {
+    file: File,
+    bytes: u64,
 }
 
 /// A mean worth keeping: what is exported, and what `essa export` and `essa eval` work from.
@@ -59,13 +80,14 @@ pub struct Mean {
 }
 
 /// Why a run ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StopReason {
     /// All generations are done.
     Generations,
     /// The strategy has nothing more to gain, in its own words.
     Strategy(String),
-    /// A signal came; the generation in flight was dropped.
+    /// It was asked to end, or its time was up. The same command goes on.
     Interrupted,
 }
 
@@ -91,7 +113,7 @@ pub struct Labels {
 }
 
 impl<'a> Run<'a> {
-    /// Makes the run's directory and writes the resolved config into it. The directory must be new or empty.
+    /// Makes the run's directory, or goes on with the run that is in it. `strategy` is at its start.
     pub fn open(
         config: &'a RunConfig,
         directory: &Path,
@@ -99,31 +121,23 @@ impl<'a> Run<'a> {
         objective: &'a mut dyn Objective,
         strategy: Box<dyn Strategy>,
     ) -> Result<Self> {
-        let train = objective.examples(Split::Train);
-        if config.run.prompts > train {
-            return Err(Error::config(format!(
-                "run.prompts is {}, but the task has only {train} training examples",
-                config.run.prompts
-            )));
-        }
-        for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
-            if objective.examples(split) == 0 {
-                return Err(Error::config(format!(
-                    "the task's {name} split is empty; a run needs examples to judge its mean by"
-                )));
-            }
-        }
-        let rollouts = ranks.agree(prepare(config, directory, ranks))?;
+        check_examples(config, objective)?;
         let n = objective.layout().dim();
-        Ok(Self {
+        let digest = run_digest(config, objective)?;
+        let lock = ranks.agree(prepare(config, directory, ranks))?;
+        let journal = ranks.agree(Journal::open(directory, &digest, ranks.rank()))?;
+        let mut run = Self {
             config,
             directory: directory.to_path_buf(),
+            _lock: lock,
             ranks,
             objective,
             strategy,
             seed: Seed::new(config.seed),
+            digest,
+            journal,
             metrics: Metrics::new(directory.join("metrics.csv")),
-            rollouts,
+            rollouts: None,
             progress: Progress::new(config.run.generations, !ranks.is_root()),
             best: Mean {
                 generation: 0,
@@ -133,14 +147,81 @@ impl<'a> Run<'a> {
             start_validation: 0.0,
             tokens: 0,
             judged: 0,
-            started: Instant::now(),
+            saved: None,
             stop: None,
-        })
+        };
+        run.resume()?;
+        Ok(run)
+    }
+
+    /// Takes up the newest checkpoint, if there is one.
+    fn resume(&mut self) -> Result<()> {
+        let folder = self.directory.join("checkpoints");
+        let found = if self.ranks.is_root() {
+            checkpoint::newest(&folder)
+        } else {
+            Ok(Default::default())
+        };
+        let (bytes, notes) = self.ranks.agree(found)?;
+        notes.iter().for_each(|note| self.progress.line(note));
+        // The root's, so that all go on from the same.
+        let bytes = self.ranks.from_root(&bytes.unwrap_or_default());
+        let mut rollouts_bytes = 0;
+        if !bytes.is_empty() {
+            let saved = Checkpoint::from_bytes(&bytes, &folder)?;
+            if saved.digest != self.digest {
+                return Err(Error::file(
+                    &self.directory,
+                    "holds a run of the same config on another model, adapter or data, whose files have changed since; choose another --out",
+                ));
+            }
+            self.strategy = self.config.strategy.restore(&saved.strategy)?;
+            self.best = saved.best;
+            self.start_validation = saved.start_validation;
+            self.tokens = saved.num_tokens;
+            self.judged = saved.rollouts;
+            self.metrics.resume(saved.metrics);
+            self.stop = saved.stop;
+            self.saved = Some(saved.generation);
+            rollouts_bytes = saved.rollouts_bytes;
+        }
+        if self.ranks.is_root() {
+            if self.config.run.rollouts {
+                self.rollouts = Some(Texts::open(&self.directory, rollouts_bytes)?);
+            }
+            if self.saved.is_some() {
+                self.keep_best()?;
+            }
+            let (known, at) = (self.journal.known(), self.strategy.generation());
+            if self.saved.is_some() || known > 0 {
+                self.progress.line(&format!(
+                    "going on after generation {at}, with {known} rollouts of the next one known"
+                ));
+            }
+        }
+        self.progress.resume(self.strategy.generation());
+        Ok(())
     }
 
     /// Runs to the end and returns the leaderboard row.
     pub fn align(mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
-        self.start()?;
+        let done = self.run(labels);
+        done.map_err(|source| Error::Run {
+            source: Box::new(source),
+            saved: match self.saved {
+                Some(generation) => format!(
+                    "the run is saved up to generation {generation} in {}, and the same command goes on from there",
+                    self.directory.join("checkpoints").display()
+                ),
+                None => "nothing of the run is saved yet".into(),
+            },
+        })
+    }
+
+    fn run(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
+        if self.saved.is_none() {
+            self.start()?;
+        }
         while self.stop.is_none() {
             self.generation()?;
         }
@@ -156,39 +237,31 @@ impl<'a> Run<'a> {
         self.start_validation = evaluation.fitness.value();
         let row = metrics::Row {
             num_tokens: self.tokens,
-            step_time: clock.elapsed().as_secs_f64(),
             terms: evaluation.terms.clone(),
             ..Default::default()
         };
         self.progress.line(&format!("start  validation {}", score(&evaluation)));
-        self.save(row.validated(&evaluation), Vec::new())
+        self.save(row.validated(&evaluation), clock)
     }
 
     /// One turn: questions, evaluations, tell, row, save.
     fn generation(&mut self) -> Result<()> {
         let clock = Instant::now();
-        let questions = self.questions(self.strategy.generation());
-        let mut rollouts = Vec::new();
-        let evaluated = population::evaluate(
-            self.ranks,
-            self.strategy.as_ref(),
-            self.objective,
-            &questions,
-            &mut rollouts,
-            &mut || !interrupt::requested(),
-        )?;
-        let Some(evaluations) = evaluated else {
-            self.stop = Some(StopReason::Interrupted);
+        let before = self.strategy.generation();
+        // The root has saved the generation before, or this rank would not be here.
+        if let Some(overtaken) = before.checked_sub(2) {
+            self.journal.forget(overtaken)?;
+        }
+        let questions = self.questions(before);
+        let Some(evaluated) = self.evaluate(None, &questions)? else {
             return Ok(());
         };
+        let evaluations = &evaluated.evaluations;
         let fitness: Vec<Fitness> = evaluations.iter().map(|evaluation| evaluation.fitness).collect();
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
-        self.tokens += evaluations
-            .iter()
-            .map(|e| e.prompt_tokens + e.completion_tokens)
-            .sum::<usize>();
-        self.judged += evaluations.iter().map(|e| e.rewards.len()).sum::<usize>();
+        self.judged += evaluated.rollouts.len();
+        self.write_rollouts(Split::Train, &evaluated.rollouts)?;
         if done >= self.config.run.generations {
             self.stop = Some(StopReason::Generations);
         }
@@ -196,7 +269,9 @@ impl<'a> Run<'a> {
             self.stop = Some(StopReason::Strategy(reason.clone()));
         }
 
-        let mut row = metrics::Row::new(done, &evaluations, &step);
+        let mut row = metrics::Row::new(done, evaluations, &step);
+        row.clocks.evaluation_s = evaluated.farm.evaluation_s;
+        row.clocks.idle = evaluated.farm.idle;
         let mut text = format!(
             "reward {:.3} (best {:.3}, spread {:.3})  σ {:.4}",
             row.reward.unwrap_or(f64::NAN),
@@ -206,18 +281,20 @@ impl<'a> Run<'a> {
         );
         let every = self.config.run.validate_every;
         if self.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
-            match self.validate()? {
-                Some(evaluation) => {
-                    text += &format!("  validation {}", score(&evaluation));
-                    row = row.validated(&evaluation);
-                }
-                None => self.stop = Some(StopReason::Interrupted),
-            }
+            let Some(evaluation) = self.validate()? else {
+                // The journal knows the generation; it is told again when the run goes on.
+                return Ok(());
+            };
+            text += &format!("  validation {}", score(&evaluation));
+            row = row.validated(&evaluation);
+        }
+        if self.ranks.size() > 1 {
+            let farm = evaluated.farm;
+            text += &format!("  ranks idle {:.1} %, {} bytes", 100.0 * farm.idle, farm.bytes);
         }
         row.num_tokens = self.tokens;
-        row.step_time = clock.elapsed().as_secs_f64();
         self.progress.generation(done, &text);
-        self.save(row, rollouts)
+        self.save(row, clock)
     }
 
     /// The prompts of a generation: the training split in a new order each time around, the same for every candidate.
@@ -242,8 +319,7 @@ impl<'a> Run<'a> {
     /// Judges the mean on the validation split, and keeps and exports it if it is the best so far.
     fn validate(&mut self) -> Result<Option<Evaluation>> {
         let theta = self.strategy.mean().to_vec();
-        let Some(evaluations) = self.judge(std::slice::from_ref(&theta), Split::Validation)? else {
-            self.stop = Some(StopReason::Interrupted);
+        let Some(evaluations) = self.judge(vec![theta.clone()], Split::Validation)? else {
             return Ok(None);
         };
         let evaluation = evaluations.into_iter().next().expect("one for one");
@@ -255,16 +331,21 @@ impl<'a> Run<'a> {
                 validation: evaluation.fitness,
             };
             if self.ranks.is_root() {
-                self.objective
-                    .export(&self.best.theta, &self.directory.join("adapter"))?;
-                write_json(&self.directory.join("mean.json"), &self.best)?;
+                self.still_there()?;
+                self.keep_best()?;
             }
         }
         Ok(Some(evaluation))
     }
 
+    fn keep_best(&self) -> Result<()> {
+        self.objective
+            .export(&self.best.theta, &self.directory.join("adapter"))?;
+        write_json(&self.directory.join("mean.json"), &self.best)
+    }
+
     /// Judges search vectors on a whole split. The seed is the split's own, so that every look asks the same.
-    fn judge(&mut self, thetas: &[Vec<f64>], split: Split) -> Result<Option<Vec<Evaluation>>> {
+    fn judge(&mut self, thetas: Vec<Vec<f64>>, split: Split) -> Result<Option<Vec<Evaluation>>> {
         let questions = Questions {
             split,
             indices: (0..self.objective.examples(split)).collect(),
@@ -274,35 +355,92 @@ impl<'a> Run<'a> {
                 "validation texts"
             }),
         };
-        let mut rollouts = Vec::new();
-        let judged = self
-            .objective
-            .evaluate(thetas, &questions, &mut rollouts, &mut || !interrupt::requested());
-        let judged = self.ranks.agree(judged)?;
-        if let Some(evaluations) = &judged {
-            self.tokens += evaluations
-                .iter()
-                .map(|e| e.prompt_tokens + e.completion_tokens)
-                .sum::<usize>();
-            if self.ranks.is_root() {
-                self.write_rollouts(split, &rollouts)?;
-            }
-        }
-        Ok(judged)
+        let Some(evaluated) = self.evaluate(Some(thetas), &questions)? else {
+            return Ok(None);
+        };
+        self.write_rollouts(split, &evaluated.rollouts)?;
+        Ok(Some(evaluated.evaluations))
     }
 
-    /// Writes what a later look at the run needs, each file whole.
-    fn save(&mut self, row: metrics::Row, rollouts: Vec<Rollout>) -> Result<()> {
-        self.write_rollouts(Split::Train, &rollouts)?;
+    /// Evaluates search vectors, or the members of the coming generation, on all ranks, through the journal. When the run
+    /// was asked to end there is no result, and it stops.
+    fn evaluate(&mut self, thetas: Option<Vec<Vec<f64>>>, questions: &Questions) -> Result<Option<Evaluated>> {
+        let (generation, split) = (self.strategy.generation(), questions.split);
+        let strategy = self.strategy.as_ref();
+        // One rank cannot drift from itself.
+        let digest = if self.ranks.size() > 1 {
+            hex(&Sha256::digest(
+                serde_json::to_vec(&strategy.state()).expect("JSON of numbers"),
+            ))
+        } else {
+            String::new()
+        };
+        let work = Work {
+            candidates: thetas.as_ref().map_or(strategy.population(), Vec::len),
+            theta: &|candidate| match &thetas {
+                Some(thetas) => thetas[candidate].clone(),
+                None => strategy.ask(candidate),
+            },
+            questions,
+            digest: &digest,
+            known: self.journal.take(generation, split),
+        };
+        let journal = &mut self.journal;
+        let mut record = |rollouts: &[Rollout]| journal.record(generation, split, rollouts);
+        let mut go_on = || !interrupt::requested();
+        let evaluated = population::evaluate(self.ranks, self.objective, work, &mut record, &mut go_on)?;
+        match &evaluated {
+            Some(evaluated) => {
+                let tokens = |e: &Evaluation| e.prompt_tokens + e.completion_tokens;
+                self.tokens += evaluated.evaluations.iter().map(tokens).sum::<usize>();
+            }
+            None => self.stop = Some(StopReason::Interrupted),
+        }
+        Ok(evaluated)
+    }
+
+    /// Writes what a later look at the run needs, each file whole, and last the checkpoint that makes it count.
+    fn save(&mut self, mut row: metrics::Row, clock: Instant) -> Result<()> {
+        self.saved = Some(self.strategy.generation());
         if !self.ranks.is_root() {
             return Ok(());
         }
-        write_json(&self.directory.join("state.json"), &self.strategy.state())?;
-        self.metrics.push(row)
+        self.still_there()?;
+        row.clocks.step_s = clock.elapsed().as_secs_f64();
+        self.metrics.push(row)?;
+        if let Some(texts) = &self.rollouts {
+            texts.file.sync_data().map_err(Error::io(&self.directory))?;
+        }
+        let saved = Checkpoint {
+            format: checkpoint::FORMAT,
+            digest: self.digest.clone(),
+            generation: self.strategy.generation(),
+            stop: self.stop.clone(),
+            best: self.best.clone(),
+            start_validation: self.start_validation,
+            num_tokens: self.tokens,
+            rollouts: self.judged,
+            rollouts_bytes: self.rollouts.as_ref().map_or(0, |texts| texts.bytes),
+            metrics: self.metrics.rows().to_vec(),
+            strategy: self.strategy.state(),
+        };
+        saved.write(&self.directory.join("checkpoints"))?;
+        Ok(())
+    }
+
+    /// Writing would make a directory anew that somebody has deleted.
+    fn still_there(&self) -> Result<()> {
+        if self.directory.join("lock").exists() {
+            return Ok(());
+        }
+        Err(Error::file(
+            &self.directory,
+            "was removed while the run was under way; start it again",
+        ))
     }
 
     fn write_rollouts(&mut self, split: Split, rollouts: &[Rollout]) -> Result<()> {
-        let Some(file) = &mut self.rollouts else { return Ok(()) };
+        let Some(texts) = &mut self.rollouts else { return Ok(()) };
         #[derive(Serialize)]
         struct Line<'a> {
             generation: u64,
@@ -313,23 +451,22 @@ impl<'a> Run<'a> {
         let generation = self.strategy.generation();
         let mut lines = Vec::new();
         for rollout in rollouts {
-            serde_json::to_writer(
-                &mut lines,
-                &Line {
-                    generation,
-                    split,
-                    rollout,
-                },
-            )
-            .expect("JSON of text and numbers");
+            let line = Line {
+                generation,
+                split,
+                rollout,
+            };
+            serde_json::to_writer(&mut lines, &line).expect("JSON of text and numbers");
             lines.push(b'\n');
         }
-        file.write_all(&lines)
-            .map_err(Error::io(self.directory.join("rollouts.jsonl")))
+        texts.bytes += lines.len() as u64;
+        let written = texts.file.write_all(&lines);
+        written.map_err(Error::io(self.directory.join("rollouts.jsonl")))
     }
 
     /// The test split, once: the start and the chosen mean on the same examples.
-    fn finish(mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
+    fn finish(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
+        let clock = Instant::now();
         let stop = self.stop.clone().expect("the loop ends with a reason");
         let tested = if stop == StopReason::Interrupted {
             None
@@ -339,14 +476,13 @@ impl<'a> Run<'a> {
                 self.best.generation
             ));
             let start = vec![0.0; self.best.theta.len()];
-            self.judge(&[start, self.best.theta.clone()], Split::Test)?
+            self.judge(vec![start, self.best.theta.clone()], Split::Test)?
         };
         let stop = if tested.is_none() {
             StopReason::Interrupted
         } else {
             stop
         };
-        let config_toml = self.config.to_toml();
         let mut row = leaderboard::Row {
             name: self.config.name.clone(),
             status: stop.to_string(),
@@ -369,8 +505,8 @@ impl<'a> Run<'a> {
             seed: self.config.seed,
             rollouts: self.judged,
             num_tokens: self.tokens,
-            wall_s: (self.started.elapsed().as_secs_f64() * 10.0).round() / 10.0,
-            config_sha256: hex(&Sha256::digest(config_toml.as_bytes())),
+            wall_s: ((self.metrics.seconds() + clock.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
+            config_sha256: self.config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
             finished: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             directory: self.directory.display().to_string(),
@@ -388,7 +524,11 @@ impl<'a> Run<'a> {
         }
         self.progress.finish();
         if self.ranks.is_root() {
+            self.still_there()?;
             write_json(&self.directory.join("result.json"), &row)?;
+            if stop != StopReason::Interrupted {
+                self.journal.remove()?;
+            }
             if let Some(folder) = self.directory.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                 leaderboard::write(folder)?;
             }
@@ -397,53 +537,94 @@ impl<'a> Run<'a> {
     }
 }
 
-/// A directory that no run has used: `out`, or `runs/<name>`, `runs/<name>-2`, … when none was named.
-pub fn choose_directory(out: Option<&Path>, name: &str) -> PathBuf {
-    let is_free = |path: &Path| !path.join("config.toml").exists();
-    match out {
-        Some(out) => out.to_path_buf(),
-        None => (1_u32..)
-            .map(|number| {
-                if number == 1 {
-                    name.to_string()
-                } else {
-                    format!("{name}-{number}")
-                }
-            })
-            .map(|name| Path::new("runs").join(name))
-            .find(|path| is_free(path))
-            .expect("one of four billion names is free"),
-    }
+/// SHA-256 of everything that decides a run.
+fn run_digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
+    Ok(hex(&Sha256::digest(config.digest() + &objective.digest()?)))
 }
 
-/// Makes the directory and writes the config; opens this rank's rollouts.
-fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Result<Option<File>> {
-    if ranks.is_root() {
-        if directory.join("config.toml").exists() {
-            return Err(Error::file(
-                directory,
-                "already holds a run; choose another --out, or remove it",
-            ));
-        }
-        write_atomically(&directory.join("config.toml"), config.to_toml().as_bytes())?;
-    } else {
-        std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+/// The examples that a run needs.
+fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
+    let train = objective.examples(Split::Train);
+    if config.run.prompts > train {
+        return Err(Error::config(format!(
+            "run.prompts is {}, but the task has only {train} training examples",
+            config.run.prompts
+        )));
     }
-    if !config.run.rollouts {
+    for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
+        if objective.examples(split) == 0 {
+            return Err(Error::config(format!(
+                "the task's {name} split is empty; a run needs examples to judge its mean by"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directory and locks it, and writes the config into a new one. The root's work.
+fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Result<Option<Lock>> {
+    if !ranks.is_root() {
         return Ok(None);
     }
-    let name = if ranks.is_root() {
-        "rollouts.jsonl".into()
-    } else {
-        format!("rollouts.{}.jsonl", ranks.rank())
+    let lock = Lock::take(directory)?;
+    let path = directory.join("config.toml");
+    if !path.exists() {
+        write_atomically(&path, config.to_toml().as_bytes())?;
+        return Ok(Some(lock));
+    }
+    let differences = config.differences(&RunConfig::load(&path, &[])?);
+    if differences.is_empty() {
+        remove_leftovers(directory)?;
+        return Ok(Some(lock));
+    }
+    Err(Error::file(
+        directory,
+        format!(
+            "holds a run of another config ({}, now and then); choose another --out, or go on from its newest checkpoint in a new directory with --fork",
+            differences.join("; ")
+        ),
+    ))
+}
+
+/// Starts a run with the newest checkpoint of another, under a config that may differ from its own in everything but what the
+/// checkpoint's numbers hang on: the space, and the strategy.
+pub fn fork(from: &Path, to: &Path, config: &RunConfig, objective: &dyn Objective) -> Result<()> {
+    let (bytes, _) = checkpoint::newest(&from.join("checkpoints"))?;
+    let bytes = bytes.ok_or_else(|| Error::file(from, "holds no checkpoint to fork from; start a run instead"))?;
+    let saved = Checkpoint::from_bytes(&bytes, from)?;
+    let (n, saved_n) = (objective.layout().dim(), saved.best.theta.len());
+    if n != saved_n {
+        return Err(Error::file(
+            from,
+            format!(
+                "was a search of {saved_n} numbers, and the config's space has {n}; a fork goes on in the same space"
+            ),
+        ));
+    }
+    config.strategy.restore(&saved.strategy)?;
+    let forked = Checkpoint {
+        digest: run_digest(config, objective)?,
+        stop: saved.stop.filter(|_| saved.generation >= config.run.generations),
+        rollouts_bytes: 0,
+        ..saved
     };
-    let path = directory.join(name);
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map(Some)
-        .map_err(Error::io(path))
+    forked.write(&to.join("checkpoints"))?;
+    Ok(())
+}
+
+impl Texts {
+    /// Opens the file and cuts off what came after the checkpoint.
+    fn open(directory: &Path, bytes: u64) -> Result<Self> {
+        let path = directory.join("rollouts.jsonl");
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        let opened = opened.and_then(|mut file| {
+            let bytes = bytes.min(file.metadata()?.len());
+            file.set_len(bytes)?;
+            file.seek(SeekFrom::End(0))?;
+            Ok(Self { file, bytes })
+        });
+        opened.map_err(Error::io(path))
+    }
 }
 
 fn score(evaluation: &Evaluation) -> String {

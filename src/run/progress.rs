@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 pub struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
+    /// Generations that an earlier job did.
+    before: u64,
     total: u64,
     quiet: bool,
 }
@@ -27,8 +29,17 @@ impl Progress {
         Self {
             bar,
             started: Instant::now(),
+            before: 0,
             total,
             quiet,
+        }
+    }
+
+    /// An earlier job did the first `before` generations.
+    pub fn resume(&mut self, before: u64) {
+        self.before = before;
+        if let Some(bar) = &self.bar {
+            bar.set_position(before);
         }
     }
 
@@ -44,7 +55,7 @@ impl Progress {
     /// Generation `done` is over, and this is how it went.
     pub fn generation(&self, done: u64, text: &str) {
         let elapsed = self.started.elapsed();
-        let left = elapsed.mul_f64(self.total.saturating_sub(done) as f64 / done.max(1) as f64);
+        let left = elapsed.mul_f64(self.total.saturating_sub(done) as f64 / (done - self.before).max(1) as f64);
         self.line(&match &self.bar {
             Some(bar) => {
                 bar.set_position(done);

@@ -57,7 +57,7 @@ impl Default for TaskConfig {
 }
 
 /// Which examples. Nothing is ever selected on `Test`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
     /// Judges candidates.

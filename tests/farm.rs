@@ -1,0 +1,655 @@
+//! The answer does not depend on where the work was done or how often it was interrupted: one process or several ranks,
+//! killed, out of disk, out of time. Runs of the binary on a tiny random model, and on the real one; end states are
+//! compared byte for byte, but for clocks.
+
+mod common;
+#[path = "support/gguf_writer.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod gguf_writer;
+#[path = "support/tiny_model.rs"]
+mod tiny_model;
+
+use common::{json, real_model};
+use essa::seed::Seed;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A folder with a model and a config, and the runs that are made of them.
+struct House {
+    folder: tempfile::TempDir,
+    /// `key=value` for every run.
+    set: Vec<String>,
+}
+
+const CONFIG: &str = "
+name = 'tiny'
+[model]
+path = 'tiny.gguf'
+[space]
+kind = 'spectral'
+rank = 2
+[strategy]
+kind = 'cma-es'
+population = 6
+sigma = 0.3
+[task]
+kind = 'instructions'
+kinds = ['one_word']
+partial_credit = 0.9
+validation_size = 6
+test_size = 8
+[generation]
+max_new_tokens = 24
+[run]
+generations = 6
+prompts = 5
+validate_every = 2
+";
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        fs::write(folder.path().join("tiny.gguf"), tiny_model::tiny_model()).expect("a model");
+        fs::write(folder.path().join("run.toml"), CONFIG).expect("a config");
+        Self {
+            folder,
+            set: Vec::new(),
+        }
+    }
+
+    fn with(mut self, set: &[&str]) -> Self {
+        self.set.extend(set.iter().map(|set| set.to_string()));
+        self
+    }
+
+    fn run(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name).join("tiny")
+    }
+
+    /// `essa align`, as so many ranks; 0 is without a launcher.
+    fn align(&self, ranks: usize, run: &Path) -> Command {
+        let mut command = launcher(ranks);
+        command
+            .arg(env!("CARGO_BIN_EXE_essa"))
+            .arg("align")
+            .arg(self.folder.path().join("run.toml"))
+            .arg("--out")
+            .arg(run)
+            .args(self.set.iter().flat_map(|set| ["--set", set]));
+        command
+    }
+
+    fn finish(&self, ranks: usize, run: &Path) {
+        let output = self.align(ranks, run).output().expect("the binary runs");
+        assert!(output.status.success(), "{ranks} ranks: {}", said(&output));
+    }
+
+    /// The end state of an undisturbed run.
+    fn undisturbed(&self) -> BTreeMap<String, Vec<u8>> {
+        let run = self.run("undisturbed");
+        self.finish(0, &run);
+        end_state(&run)
+    }
+}
+
+/// What starts so many ranks; 0 is no launcher.
+fn launcher(ranks: usize) -> Command {
+    let mut command = Command::new("env");
+    if ranks > 0 {
+        command.args(["mpirun", "-n", &ranks.to_string()]);
+    }
+    // Open MPI's own words for "more ranks than cores" and "yes, as root".
+    command
+        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
+        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
+    command
+}
+
+/// Whether ranks can be started; says so where they cannot.
+fn has_mpi() -> bool {
+    let found = cfg!(feature = "mpi") && Command::new("mpirun").arg("--version").output().is_ok();
+    if !found {
+        println!("skipped: built without the mpi feature, or no mpirun here");
+    }
+    found
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Every file that a run leaves, without its clocks.
+fn end_state(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut state = BTreeMap::new();
+    let mut folders = vec![run.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = path
+                .strip_prefix(run)
+                .expect("a path inside")
+                .to_string_lossy()
+                .into_owned();
+            let bytes = match name.as_str() {
+                _ if path.is_dir() => {
+                    folders.push(path);
+                    continue;
+                }
+                "lock" => continue,
+                "metrics.csv" => without_clocks(&path),
+                "result.json" => {
+                    let mut row: BTreeMap<String, Value> = json(&path);
+                    ["wall_s", "finished", "directory"]
+                        .iter()
+                        .for_each(|clock| drop(row.remove(*clock)));
+                    serde_json::to_vec(&row).expect("JSON")
+                }
+                _ => fs::read(&path).expect("a file"),
+            };
+            state.insert(name, bytes);
+        }
+    }
+    for file in [
+        "metrics.csv",
+        "result.json",
+        "rollouts.jsonl",
+        "adapter/adapter_model.safetensors",
+        "checkpoints/000006.json",
+    ] {
+        assert!(
+            state.contains_key(file) || file.starts_with("checkpoints"),
+            "{}: no {file}",
+            run.display()
+        );
+    }
+    state
+}
+
+fn without_clocks(path: &Path) -> Vec<u8> {
+    let mut file = csv::Reader::from_path(path).expect("metrics");
+    let header = file.headers().expect("a header").clone();
+    let kept: Vec<usize> = (0..header.len())
+        .filter(|&column| !essa::run::metrics::CLOCKS.contains(&&header[column]))
+        .collect();
+    assert_eq!(header.len() - kept.len(), essa::run::metrics::CLOCKS.len());
+    let rows = std::iter::once(header.clone()).chain(file.records().map(|row| row.expect("a row")));
+    let line = |row: csv::StringRecord| {
+        kept.iter()
+            .map(|&column| row[column].to_owned() + ",")
+            .collect::<String>()
+            + "\n"
+    };
+    rows.map(line).collect::<String>().into_bytes()
+}
+
+fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
+    let differ: Vec<&String> = found
+        .keys()
+        .chain(expected.keys())
+        .filter(|name| found.get(*name) != expected.get(*name))
+        .collect();
+    assert!(differ.is_empty(), "{what}: {differ:?} differ");
+}
+
+/// The processes of a job but its launcher, by rank.
+fn ranks_of(launcher: &Child) -> Vec<(usize, u32)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("processes").flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let read = |name: &str| fs::read(entry.path().join(name)).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&read("stat")).into_owned();
+        let parent = stat
+            .rsplit(')')
+            .next()
+            .and_then(|rest| rest.split_whitespace().nth(1)?.parse::<u32>().ok());
+        let is_essa = String::from_utf8_lossy(&read("cmdline")).starts_with(env!("CARGO_BIN_EXE_essa"));
+        let environment = read("environ");
+        let rank = environment.split(|&byte| byte == 0).find_map(|variable| {
+            std::str::from_utf8(variable)
+                .ok()?
+                .strip_prefix("OMPI_COMM_WORLD_RANK=")?
+                .parse()
+                .ok()
+        });
+        if let (Some(rank), true, true) = (rank, parent == Some(launcher.id()), is_essa) {
+            found.push((rank, pid));
+        }
+    }
+    found.sort_unstable();
+    found
+}
+
+fn signal(pid: u32, name: &str) {
+    let _ = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
+fn quietly(command: &mut Command) -> Child {
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs")
+}
+
+fn wait_until(what: &str, is: impl Fn() -> bool) {
+    let asked = Instant::now();
+    while !is() {
+        assert!(asked.elapsed() < Duration::from_secs(120), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// The exit and the words of a job that must come to its end soon.
+fn ends_within(mut child: Child, limit: Duration) -> Output {
+    let asked = Instant::now();
+    while child.try_wait().expect("a status").is_none() {
+        if asked.elapsed() > limit {
+            signal(child.id(), "KILL");
+            panic!("the job hangs: {}", said(&child.wait_with_output().expect("an end")));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().expect("an end")
+}
+
+#[test]
+fn any_number_of_ranks_and_threads_gives_the_same_bytes() {
+    let house = House::new();
+    let expected = house.undisturbed();
+    let one_thread = house.run("one thread");
+    let output = house
+        .align(0, &one_thread)
+        .env("OMP_NUM_THREADS", "1")
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_same(&end_state(&one_thread), &expected, "one thread");
+    if !has_mpi() {
+        return;
+    }
+    for ranks in 1..=4 {
+        let run = house.run(&format!("{ranks} ranks"));
+        house.finish(ranks, &run);
+        assert_same(&end_state(&run), &expected, &format!("{ranks} ranks"));
+    }
+    // The search did move.
+    let metrics = String::from_utf8(expected["metrics.csv"].clone()).expect("text");
+    let rewards: Vec<&str> = metrics
+        .lines()
+        .skip(2)
+        .filter_map(|row| row.split(',').nth(1))
+        .collect();
+    assert!(
+        rewards.len() == 6 && rewards.windows(2).any(|pair| pair[0] != pair[1]),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn any_number_of_ranks_gives_the_same_bytes_on_the_real_model() {
+    let Some(model) = real_model() else { return };
+    if !has_mpi() {
+        return;
+    }
+    let path = format!("model.path={}", model.display());
+    let small = [
+        "run.generations=2",
+        "strategy.population=4",
+        "run.prompts=3",
+        "generation.max_new_tokens=8",
+        "space.modules=['o_proj']",
+    ];
+    let house = House::new().with(&[&path]).with(&small);
+    let expected = house.undisturbed();
+    for ranks in 1..=4 {
+        let run = house.run(&format!("{ranks} ranks"));
+        house.finish(ranks, &run);
+        assert_same(&end_state(&run), &expected, &format!("{ranks} ranks"));
+    }
+}
+
+/// Promise 4. Ranks and launchers are killed at random moments, and the same command on other numbers of ranks goes on.
+#[test]
+fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
+    let house = House::new().with(&["run.generations=12"]);
+    let expected = house.undisturbed();
+    let (mut kills, mut runs) = (0, 0);
+    let most_ranks = if has_mpi() { 3 } else { 0 };
+    let mut random = (0..).map(|draw| Seed::new(4).fold(draw).uniform());
+    let mut random = || random.next().expect("there is always another");
+    while kills < 50 {
+        runs += 1;
+        let run = house.run(&format!("killed {runs}"));
+        loop {
+            let ranks = (random() * (most_ranks + 1) as f64) as usize;
+            let mut job = quietly(&mut house.align(ranks, &run));
+            let moment = Duration::from_secs_f64(0.05 + 1.2 * random());
+            let started = Instant::now();
+            while started.elapsed() < moment && job.try_wait().expect("a status").is_none() {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            if let Some(status) = job.try_wait().expect("a status") {
+                assert!(status.success(), "run {runs}: {status}");
+                break;
+            }
+            // The launcher, or one of the ranks.
+            let victims: Vec<u32> = std::iter::once(job.id())
+                .chain(ranks_of(&job).into_iter().map(|(_, pid)| pid))
+                .collect();
+            signal(victims[(random() * victims.len() as f64) as usize], "KILL");
+            kills += 1;
+            let output = ends_within(job, Duration::from_secs(20));
+            if output.status.success() {
+                break;
+            }
+        }
+        assert_same(&end_state(&run), &expected, &format!("run {runs} after {kills} kills"));
+    }
+    println!("{kills} kills over {runs} runs");
+}
+
+#[test]
+fn a_job_that_is_asked_to_end_can_go_on() {
+    let house = House::new().with(&["run.generations=40"]);
+    let expected = house.undisturbed();
+    let run = house.run("asked");
+    let mut asked = vec!["TERM", "INT", "USR1"];
+    while let Some(name) = asked.pop() {
+        let job = quietly(&mut house.align(0, &run));
+        wait_until("a checkpoint", || run.join("checkpoints").exists());
+        std::thread::sleep(Duration::from_millis(300));
+        signal(job.id(), name);
+        let output = ends_within(job, Duration::from_secs(10));
+        assert_eq!(output.status.code(), Some(75), "{name}");
+        let row: Value = json(&run.join("result.json"));
+        assert_eq!(row["status"], "interrupted");
+    }
+    let output = house
+        .align(0, &run)
+        .args(["--max-time", "400ms"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+    assert!(said(&output).contains("the same command goes on"), "{}", said(&output));
+    house.finish(0, &run);
+    assert_same(&end_state(&run), &expected, "asked to end four times");
+    // Once more: it is finished, and nothing is done.
+    let before = fs::read(run.join("result.json")).expect("a row");
+    let output = house.align(0, &run).output().expect("the binary runs");
+    assert!(
+        output.status.success() && said(&output).contains("is finished"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(fs::read(run.join("result.json")).expect("a row"), before);
+}
+
+#[test]
+fn a_truncated_newest_checkpoint_gives_way_to_the_one_before() {
+    let house = House::new().with(&["run.generations=40"]);
+    let expected = house.undisturbed();
+    let run = house.run("truncated");
+    let job = quietly(&mut house.align(0, &run));
+    wait_until("three checkpoints", || run.join("checkpoints/000003.json").exists());
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(10));
+    let mut checkpoints: Vec<PathBuf> = fs::read_dir(run.join("checkpoints"))
+        .expect("checkpoints")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    checkpoints.sort();
+    let newest = checkpoints.last().expect("a checkpoint");
+    let bytes = fs::read(newest).expect("its bytes");
+    fs::write(newest, &bytes[..bytes.len() / 2]).expect("half of them");
+    let output = house.align(0, &run).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    for words in ["is not a whole checkpoint", "falling back to the one before"] {
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    assert_same(&end_state(&run), &expected, "fallen back");
+}
+
+#[test]
+fn a_changed_config_is_refused_or_forked() {
+    let house = House::new();
+    let run = house.run("base");
+    house.finish(0, &run);
+    let changed = [
+        "--set",
+        "run.generations=8",
+        "--set",
+        "run.prompts=4",
+        "--set",
+        "model.threads=1",
+    ];
+    let output = house.align(0, &run).args(changed).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    for words in ["run.generations: 8 and 6", "run.prompts: 4 and 5", "--fork"] {
+        assert!(said(&output).contains(words), "{}", said(&output));
+    }
+    assert!(
+        !said(&output).contains("threads:"),
+        "what a machine may spend is no change: {}",
+        said(&output)
+    );
+    let before = end_state(&run);
+    let output = house
+        .align(0, &run)
+        .args(changed)
+        .arg("--fork")
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_same(&end_state(&run), &before, "the run that was forked");
+    let fork: Value = json(&run.with_file_name("tiny-2").join("result.json"));
+    assert_eq!(
+        (&fork["generations"], &fork["status"]),
+        (&Value::from(8), &Value::from("finished"))
+    );
+    // Its first six generations are the other's.
+    let row = |run: &Path, number: usize| {
+        String::from_utf8(without_clocks(&run.join("metrics.csv")))
+            .expect("text")
+            .lines()
+            .nth(number)
+            .map(String::from)
+    };
+    assert_eq!(row(&run.with_file_name("tiny-2"), 7), row(&run, 7));
+    // A strategy cannot go on as another.
+    let output = house
+        .align(0, &run)
+        .args(["--set", "strategy.sigma=0.2", "--fork"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains("goes on with what it began with"),
+        "{}",
+        said(&output)
+    );
+}
+
+#[test]
+fn two_jobs_cannot_share_a_directory() {
+    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let run = house.run("shared");
+    let job = quietly(&mut house.align(0, &run));
+    wait_until("a checkpoint", || run.join("checkpoints").exists());
+    let output = house.align(0, &run).output().expect("the binary runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).contains(&format!("in use by process {}", job.id())),
+        "{}",
+        said(&output)
+    );
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(10));
+    // A dead owner holds nothing.
+    let output = house
+        .align(0, &run)
+        .args(["--max-time", "200ms"])
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+}
+
+#[test]
+fn a_deleted_run_directory_ends_the_run() {
+    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let run = house.run("deleted");
+    let job = house
+        .align(0, &run)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    wait_until("a checkpoint", || run.join("checkpoints/000001.json").exists());
+    let gone = run.with_file_name("gone");
+    fs::rename(&run, &gone).expect("it is moved away");
+    let output = ends_within(job, Duration::from_secs(20));
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(!run.join("checkpoints").exists(), "it was made again");
+    assert!(
+        said(&output).lines().any(|line| line.starts_with("essa: ")),
+        "{}",
+        said(&output)
+    );
+}
+
+/// A shell in which a small disk is mounted at `$1`, where the system lets anybody have one.
+fn with_small_disk(at: &Path, script: &str) -> Option<Command> {
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c"]);
+    let works = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let mut attempt = Command::new("unshare");
+    if !works(attempt.args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])) {
+        println!("skipped: no file system can be mounted here");
+        return None;
+    }
+    fs::create_dir_all(at).expect("a folder");
+    command.arg(script).arg("sh").arg(at);
+    Some(command)
+}
+
+#[test]
+fn a_full_or_read_only_disk_says_what_is_saved() {
+    let house = House::new();
+    let expected = house.undisturbed();
+    let disk = house.folder.path().join("disk");
+    let run = disk.join("tiny");
+    let align = house.align(0, &run);
+    let words: Vec<String> = align
+        .get_args()
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let align = words.join(" ");
+    // Room for the adapter and a checkpoint or two; then for everything.
+    let pages: usize = expected.values().map(|bytes| bytes.len().div_ceil(4096)).sum();
+    let script = format!(
+        "mount -t tmpfs -o size={1}k tmpfs \"$1\" && {{ {align}; echo \"first $?\"; mount -o remount,size=64m \"$1\"; {align}; echo \"second $?\"; \
+         mount -o remount,ro \"$1\"; {align} --set seed=5 --set name=other; echo \"third $?\"; cp -r {0}/tiny {0}-copy; }}",
+        disk.display(),
+        4 * pages * 2 / 3
+    );
+    let Some(mut shell) = with_small_disk(&disk, &script) else {
+        return;
+    };
+    let output = shell.output().expect("a shell");
+    let (printed, errors) = (String::from_utf8_lossy(&output.stdout).into_owned(), said(&output));
+    assert!(
+        printed.contains("first 1") && printed.contains("second 0"),
+        "{printed}\n{errors}"
+    );
+    let full = errors
+        .lines()
+        .find(|line| line.contains("No space left on device"))
+        .unwrap_or_else(|| panic!("{errors}"));
+    assert!(full.starts_with("essa: ") && full.contains("saved"), "{full}");
+    assert!(
+        printed.contains("third 1") && errors.contains("Read-only file system"),
+        "{printed}\n{errors}"
+    );
+    assert_same(
+        &end_state(&disk.with_file_name("disk-copy")),
+        &expected,
+        "after the disk was full",
+    );
+}
+
+/// One rank's failure ends all, with that rank's words, soon, wherever the others are.
+#[test]
+fn a_rank_that_fails_ends_the_job() {
+    if !has_mpi() {
+        return;
+    }
+    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let soon = Duration::from_secs(10);
+    let start = |command: &mut Command| {
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs")
+    };
+
+    // Before the first generation: rank 1 finds another config than the others.
+    let align = house.align(0, &house.run("before"));
+    let words: Vec<String> = align
+        .get_args()
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let script = format!(
+        "{} $([ $OMPI_COMM_WORLD_RANK = 1 ] && echo --set run.prompts=0)",
+        words.join(" ")
+    );
+    let job = start(launcher(3).args(["sh", "-c", &script]));
+    let output = ends_within(job, soon);
+    assert!(!output.status.success());
+    assert!(
+        said(&output).contains("essa: rank 1: run.prompts is 0"),
+        "{}",
+        said(&output)
+    );
+    assert_eq!(said(&output).matches("essa: ").count(), 1, "{}", said(&output));
+
+    // In evaluation: rank 1 cannot write its journal.
+    let run = house.run("evaluation");
+    fs::create_dir_all(run.join("journal")).expect("a folder");
+    symlink("/dev/full", run.join("journal/0.1.jsonl")).expect("a link");
+    let output = ends_within(start(&mut house.align(3, &run)), soon);
+    assert!(!output.status.success());
+    let sentence = said(&output)
+        .lines()
+        .find(|line| line.starts_with("essa: rank 1: "))
+        .map(String::from);
+    let sentence = sentence.unwrap_or_else(|| panic!("{}", said(&output)));
+    assert!(
+        sentence.contains("journal/0.1.jsonl") && sentence.contains("No space left"),
+        "{sentence}"
+    );
+
+    // In the gather: the others wait there for a rank that stands still, and then dies.
+    let run = house.run("gather");
+    let job = start(&mut house.align(3, &run));
+    wait_until("a checkpoint", || run.join("checkpoints/000001.json").exists());
+    let (_, pid) = ranks_of(&job)[1];
+    signal(pid, "STOP");
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(pid, "KILL");
+    let output = ends_within(job, soon);
+    assert!(!output.status.success());
+    assert!(said(&output).contains("signal 9"), "{}", said(&output));
+}
