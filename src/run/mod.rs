@@ -59,6 +59,8 @@ pub struct Run<'a> {
     judged: usize,
     /// The generation of the newest checkpoint.
     saved: Option<u64>,
+    /// Since when the next row's clock runs.
+    since: Instant,
     stop: Option<StopReason>,
 }
 
@@ -148,6 +150,7 @@ impl<'a> Run<'a> {
             tokens: 0,
             judged: 0,
             saved: None,
+            since: Instant::now(),
             stop: None,
         };
         run.resume()?;
@@ -230,7 +233,6 @@ impl<'a> Run<'a> {
 
     /// Generation 0: how good is the start?
     fn start(&mut self) -> Result<()> {
-        let clock = Instant::now();
         let Some(evaluation) = self.validate()? else {
             return Ok(());
         };
@@ -241,12 +243,11 @@ impl<'a> Run<'a> {
             ..Default::default()
         };
         self.progress.line(&format!("start  validation {}", score(&evaluation)));
-        self.save(row.validated(&evaluation), clock)
+        self.save(row.validated(&evaluation))
     }
 
     /// One turn: questions, evaluations, tell, row, save.
     fn generation(&mut self) -> Result<()> {
-        let clock = Instant::now();
         let before = self.strategy.generation();
         // The root has saved the generation before, or this rank would not be here.
         if let Some(overtaken) = before.checked_sub(2) {
@@ -294,7 +295,7 @@ impl<'a> Run<'a> {
         }
         row.num_tokens = self.tokens;
         self.progress.generation(done, &text);
-        self.save(row, clock)
+        self.save(row)
     }
 
     /// The prompts of a generation: the training split in a new order each time around, the same for every candidate.
@@ -399,14 +400,16 @@ impl<'a> Run<'a> {
         Ok(evaluated)
     }
 
-    /// Writes what a later look at the run needs, each file whole, and last the checkpoint that makes it count.
-    fn save(&mut self, mut row: metrics::Row, clock: Instant) -> Result<()> {
+    /// Writes what a later look at the run needs, each file whole, and last the checkpoint that makes it count. The time that
+    /// takes is the next row's.
+    fn save(&mut self, mut row: metrics::Row) -> Result<()> {
         self.saved = Some(self.strategy.generation());
         if !self.ranks.is_root() {
             return Ok(());
         }
         self.still_there()?;
-        row.clocks.step_s = clock.elapsed().as_secs_f64();
+        row.clocks.step_s = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
         self.metrics.push(row)?;
         if let Some(texts) = &self.rollouts {
             texts.file.sync_data().map_err(Error::io(&self.directory))?;
@@ -466,7 +469,6 @@ impl<'a> Run<'a> {
 
     /// The test split, once: the start and the chosen mean on the same examples.
     fn finish(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
-        let clock = Instant::now();
         let stop = self.stop.clone().expect("the loop ends with a reason");
         let tested = if stop == StopReason::Interrupted {
             None
@@ -505,7 +507,7 @@ impl<'a> Run<'a> {
             seed: self.config.seed,
             rollouts: self.judged,
             num_tokens: self.tokens,
-            wall_s: ((self.metrics.seconds() + clock.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
+            wall_s: ((self.metrics.seconds() + self.since.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
             config_sha256: self.config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
             finished: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
