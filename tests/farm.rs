@@ -10,7 +10,11 @@ mod gguf_writer;
 mod tiny_model;
 
 use common::{json, real_model};
+use essa::objective::{Questions, Sphere};
+use essa::population::{Work, evaluate};
+use essa::ranks::Ranks;
 use essa::seed::Seed;
+use essa::task::Split;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -587,6 +591,77 @@ fn a_full_or_read_only_disk_says_what_is_saved() {
         &expected,
         "after the disk was full",
     );
+}
+
+/// Not a test by itself: what [`ranks_that_panic_or_drift_end_the_job`] has each rank do.
+#[test]
+#[ignore = "a part of another test, which starts it under a launcher"]
+fn as_a_rank() {
+    let Ok(what) = std::env::var("ESSA_TEST_RANK_DOES") else {
+        return;
+    };
+    let ranks = Ranks::start().expect("ranks");
+    let done = ranks.supervise(|ranks| {
+        if what == "panic" {
+            assert!(ranks.rank() != 1, "a bug on rank 1");
+            std::thread::sleep(Duration::from_secs(60));
+        }
+        let questions = Questions {
+            split: Split::Train,
+            indices: vec![0, 1],
+            seed: Seed::new(0),
+        };
+        let work = Work {
+            candidates: 5,
+            theta: &|candidate| vec![candidate as f64],
+            questions: &questions,
+            digest: if ranks.rank() == 2 {
+                "another state"
+            } else {
+                "the state"
+            },
+            known: Vec::new(),
+        };
+        evaluate(ranks, &mut Sphere::new(1, 0.0), work, &mut |_| Ok(()), &mut || true)
+    });
+    panic!("rank {} came through: {done:?}", ranks.rank());
+}
+
+#[test]
+fn ranks_that_panic_or_drift_end_the_job() {
+    if !has_mpi() {
+        return;
+    }
+    let own = std::env::current_exe().expect("this program");
+    for (what, words) in [
+        ("panic", ["a bug on rank 1", "essa: rank 1 panicked"]),
+        (
+            "drift",
+            ["essa: rank 0: ", "the strategy's state on rank 2 is not that of rank 0"],
+        ),
+    ] {
+        let job = launcher(3)
+            .arg(&own)
+            .args([
+                "--ignored",
+                "--exact",
+                "as_a_rank",
+                "--nocapture",
+                "--test-threads",
+                "1",
+            ])
+            .env("ESSA_TEST_RANK_DOES", what)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the launcher runs");
+        let output = ends_within(job, Duration::from_secs(10));
+        assert!(!output.status.success(), "{what}");
+        words
+            .iter()
+            .for_each(|words| assert!(said(&output).contains(words), "{what}: {}", said(&output)));
+        assert!(!said(&output).contains("came through"), "{what}: {}", said(&output));
+    }
 }
 
 /// One rank's failure ends all, with that rank's words, soon, wherever the others are.
