@@ -539,7 +539,22 @@ fn read_header(file: &[u8]) -> Checked<(BTreeMap<String, Value>, Vec<TensorInfo>
     for tensor in &mut tensors {
         place(tensor, data, alignment, file.len()).map_err(|what| format!("tensor `{}`: {what}", tensor.name))?;
     }
+    check_apart(&tensors)?;
     Ok((metadata, tensors))
+}
+
+/// No two tensors share bytes. Otherwise a small file could claim a model of any size, every tensor being the same few
+/// megabytes.
+fn check_apart(tensors: &[TensorInfo]) -> Checked<()> {
+    let mut placed: Vec<&TensorInfo> = tensors.iter().filter(|tensor| !tensor.bytes.is_empty()).collect();
+    placed.sort_unstable_by_key(|tensor| tensor.bytes.start);
+    match placed.windows(2).find(|pair| pair[0].bytes.end > pair[1].bytes.start) {
+        Some(pair) => Err(format!(
+            "tensors `{}` and `{}` share bytes from {} on; each was expected to have its own",
+            pair[0].name, pair[1].name, pair[1].bytes.start
+        )),
+        None => Ok(()),
+    }
 }
 
 type Checked<T> = std::result::Result<T, String>;
@@ -559,6 +574,13 @@ fn place(tensor: &mut TensorInfo, data: usize, alignment: usize, file_len: usize
             tensor.columns(),
             layout.weights,
             layout.name
+        ));
+    }
+    // An empty tensor may have rows of any size, and a row's bytes are computed all the same.
+    if (tensor.columns() / layout.weights).checked_mul(layout.bytes).is_none() {
+        return Err(format!(
+            "its rows have {} columns, more than memory can hold",
+            tensor.columns()
         ));
     }
     let length = tensor
