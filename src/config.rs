@@ -6,7 +6,7 @@ use crate::adapter::lora_svd::Offsets;
 use crate::adapter::spectral::Part;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
-use crate::files::read_text;
+use crate::files::read_config_text;
 use crate::model::weights::hex;
 use crate::model::{Device, KvKind, LoadOptions, Module, Precision};
 use crate::strategy::StrategyConfig;
@@ -213,7 +213,10 @@ impl RunConfig {
         let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
             (QUICKSTART.to_string(), PathBuf::from("."))
         } else {
-            (read_text(path)?, path.parent().unwrap_or(Path::new(".")).to_path_buf())
+            (
+                read_config_text(path)?,
+                path.parent().unwrap_or(Path::new(".")).to_path_buf(),
+            )
         };
         let mut table: toml::Table = text
             .parse()
@@ -279,6 +282,12 @@ impl RunConfig {
         positive("run.prompts", self.run.prompts as u64)?;
         positive("generation.max_new_tokens", self.generation.max_new_tokens as u64)?;
         self.sampling().check("generation")?;
+        if self.model.threads > 1 << 12 {
+            return Err(Error::config(format!(
+                "model.threads is {}, expected at most 4096; 0 takes what the machine has",
+                self.model.threads
+            )));
+        }
         if !(self.model.cache_gib > 0.0 && self.model.cache_gib.is_finite()) {
             return Err(Error::config(format!(
                 "model.cache_gib is {}, expected above 0",
@@ -291,9 +300,10 @@ impl RunConfig {
                 self.model.group_size
             )));
         }
-        if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(['/', '\\', '\0']) {
+        let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
+        if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(forbidden) {
             return Err(Error::config(format!(
-                "name is `{}`; it names a folder, so it may not be empty, begin with a dot or hold a slash",
+                "name is `{}`; it names a folder, so it may not be empty, begin with a dot, or hold a slash or a line break",
                 self.name
             )));
         }
@@ -470,7 +480,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.kv_cache", "string", "as the precision", "`f32`, `bf16`, `int8`", "What keys and values are kept in: without it f32 beside f32, and bf16 otherwise. int8 has a scale for each token and head.";
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
-    "model.threads", "integer", "0", "≥ 0", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
+    "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
     "space.kind", "string", "\"spectral\"", "`spectral`, `lora-svd`", "`spectral` moves singular values of the base weights and needs no supervised start; `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453).";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
     "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral: components a matrix; n = layers × modules × rank.";
@@ -478,7 +488,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
     "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`", "Full CMA-ES with step-size control, or OpenAI-ES.";
-    "strategy.population", "integer", "4 + ⌊3 ln n⌋", "≥ 2, even when antithetic", "λ, candidates a generation.";
+    "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
     "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
     "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";
     "strategy.active", "boolean", "false", "", "cma-es: the worse half pushes the covariance away (negative weights).";
@@ -492,7 +502,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
     "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
-    "task.train_size", "examples", "512", "≥ 1", "instructions: examples that judge candidates.";
+    "task.train_size", "examples", "512", "1 … 1048576", "instructions: examples that judge candidates.";
     "task.validation_size", "examples", "128; jsonl 256", "≥ 1", "Examples that judge the mean; jsonl: carved off train where there is no file.";
     "task.test_size", "examples", "256", "≥ 1", "Examples that judge the result; jsonl: carved off train where there is no file.";
     "task.content_weight", "share", "0.5", "0 … 1", "instructions: the part of the reward that right content earns.";
@@ -591,7 +601,7 @@ mod tests {
             crate::files::write_atomically(&path, reference_page().as_bytes()).expect("the page");
         }
         assert_eq!(
-            read_text(&path).expect("the page"),
+            read_config_text(&path).expect("the page"),
             reference_page(),
             "run ESSA_BLESS=1 cargo test"
         );

@@ -65,17 +65,69 @@ impl Error {
     pub fn file(path: impl AsRef<Path>, what: impl Into<String>) -> Self {
         Self::File {
             path: path.as_ref().to_path_buf(),
-            what: what.into(),
+            what: sentence(what.into()),
         }
     }
 
     /// An [`Error::Config`].
     pub fn config(what: impl Into<String>) -> Self {
-        Self::Config(what.into())
+        Self::Config(sentence(what.into()))
     }
 
     /// An [`Error::Mismatch`].
     pub fn mismatch(what: impl Into<String>) -> Self {
-        Self::Mismatch(what.into())
+        Self::Mismatch(sentence(what.into()))
+    }
+}
+
+/// `what` on one line, without control characters, and no longer than anybody reads. Errors quote files of strangers, and
+/// they end in terminals and logs, where a line break forges an entry and an escape sequence is a command.
+fn sentence(what: String) -> String {
+    const LONGEST: usize = 2000;
+    // The marks that turn the direction of writing around or end a line are no controls to Unicode.
+    let is_plain = |c: char| !c.is_control() && !matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if what.len() <= LONGEST && what.chars().all(is_plain) {
+        return what;
+    }
+    let start = &what[..what.floor_char_boundary(LONGEST)];
+    let lines: Vec<&str> = start.lines().map(str::trim).collect();
+    let mut line = String::new();
+    for c in lines.join(" ").chars() {
+        // What is spelled out is longer than it was.
+        if line.len() >= LONGEST {
+            break;
+        } else if is_plain(c) {
+            line.push(c);
+        } else {
+            line.extend(c.escape_default());
+        }
+    }
+    if start.len() < what.len() || line.len() >= LONGEST {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_says_cannot_leave_its_line() {
+        let text = |what: &str| Error::file("x", what).to_string();
+        assert_eq!(text("key `a b` is missing"), "x: key `a b` is missing");
+        assert_eq!(
+            text("not a regex:\n    a(\n     ^\nerror"),
+            "x: not a regex: a( ^ error"
+        );
+        assert_eq!(text("`\x1b[2J\u{202e}\t`"), "x: `\\u{1b}[2J\\u{202e}\\t`");
+        for (c, spelled) in [("ä", "ä"), ("\x1b", "\\u{1b}")] {
+            let long = text(&c.repeat(1 << 20));
+            assert!(
+                long.len() < 2100 && long.ends_with(&format!("{spelled}…")),
+                "{} bytes",
+                long.len()
+            );
+        }
     }
 }

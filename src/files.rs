@@ -1,9 +1,10 @@
 //! How this crate writes files: to a sibling, then rename, so that a kill at any moment leaves the old file or the new
-//! one and never a part (promise 8). And where it keeps what can be computed again.
+//! one and never a part (promise 8). How it reads small ones: whole, and only if they are small. And where it keeps what
+//! can be computed again.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes `bytes` to `path`, making its folder if need be.
@@ -47,6 +48,27 @@ pub fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).map_err(Error::io(path))
 }
 
+/// The most bytes that a configuration has, in TOML or JSON. Parsed, it may take thirty times as much memory.
+pub const CONFIG_BYTES: u64 = 16 << 20;
+
+/// Reads a configuration: a text of at most [`CONFIG_BYTES`].
+pub fn read_config_text(path: &Path) -> Result<String> {
+    let bytes = read_at_most(path, CONFIG_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| Error::file(path, "is not UTF-8, expected a text"))
+}
+
+/// Reads a whole file that may have so many bytes, and of a larger one, or of one without an end, no more than that.
+pub fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
+    if bytes.len() as u64 > limit {
+        let what = format!("has more than {} MiB, which no file of this kind has", limit >> 20);
+        return Err(Error::file(path, what));
+    }
+    Ok(bytes)
+}
+
 /// Where bases and other recomputable things are kept: `$ESSA_CACHE`, or `essa` in the user's cache folder.
 pub fn cache_folder() -> PathBuf {
     let set = |name: &str| {
@@ -75,6 +97,25 @@ mod tests {
             .expect("the folder")
             .count();
         assert_eq!(inside, 1);
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_its_end() {
+        let endless = read_at_most(Path::new("/dev/zero"), 1 << 20).expect_err("too much");
+        assert!(
+            endless.to_string().contains("/dev/zero: has more than 1 MiB"),
+            "{endless}"
+        );
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("x");
+        fs::write(&path, b"\xff").expect("a file");
+        assert_eq!(read_at_most(&path, 1).expect("just small enough"), b"\xff");
+        assert!(
+            read_config_text(&path)
+                .expect_err("no text")
+                .to_string()
+                .contains("UTF-8")
+        );
     }
 
     #[test]

@@ -87,7 +87,9 @@ fn the_real_model_agrees_with_its_plain_twin() {
         let text = opened.text().expect("a tokenizer");
         let requests = questions.lines().take(16).map(|line| {
             let row: serde_json::Value = serde_json::from_str(line).expect("a row");
-            let ids = text.raw_ids(row["question"].as_str().expect("a question"));
+            let ids = text
+                .raw_ids(row["question"].as_str().expect("a question"))
+                .expect("ids");
             ScoreRequest {
                 prompt_ids: ids[..1].to_vec(),
                 completion_ids: ids[1..].to_vec(),
@@ -185,8 +187,10 @@ fn an_int8_cache_is_nearly_the_bf16_one() {
             .filter(|row| row["input"] == "")
             .take(20)
             .map(|row| ScoreRequest {
-                prompt_ids: text.raw_ids(row["instruction"].as_str().expect("text")),
-                completion_ids: text.continuation_ids(row["output"].as_str().expect("text")),
+                prompt_ids: text.raw_ids(row["instruction"].as_str().expect("text")).expect("ids"),
+                completion_ids: text
+                    .continuation_ids(row["output"].as_str().expect("text"))
+                    .expect("ids"),
                 candidate: 0,
             })
             .collect();

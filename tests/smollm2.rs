@@ -76,7 +76,9 @@ fn natural(opened: &Opened) -> (Vec<Vec<u32>>, Vec<ScoreRequest>) {
             prompt_ids: text
                 .chat_ids(&[Message::user(row["instruction"].as_str().expect("text"))])
                 .expect("a prompt"),
-            completion_ids: text.continuation_ids(row["output"].as_str().expect("text")),
+            completion_ids: text
+                .continuation_ids(row["output"].as_str().expect("text"))
+                .expect("ids"),
             candidate: 0,
         });
     (questions.collect(), texts.collect())
@@ -159,7 +161,12 @@ fn chats_are_spelled_and_continued_as_transformers_does() {
     }
     let tokenizer = Tokenizer::from_gguf(opened.weights.gguf().expect("a GGUF file")).expect("a tokenizer");
     for tokens in &reference.tokenizer {
-        assert_eq!(tokenizer.encode(&tokens.text, true), tokens.ids, "{:?}", tokens.text);
+        assert_eq!(
+            tokenizer.encode(&tokens.text, true).expect("ids"),
+            tokens.ids,
+            "{:?}",
+            tokens.text
+        );
     }
     // Where the two likeliest tokens are closer than rounding, either may be written.
     let clear: Vec<&Chat> = reference.items.iter().filter(|chat| chat.greedy_lead > 0.01).collect();

@@ -55,8 +55,8 @@ fn through_both_ways(model: &str) {
     ] {
         for parse_special in [true, false] {
             let (ours, theirs) = (
-                tokenizer.encode(text, parse_special),
-                original.encode(text, parse_special),
+                tokenizer.encode(text, parse_special).unwrap(),
+                original.encode(text, parse_special).unwrap(),
             );
             assert_eq!(ours, theirs, "{model}: {text:?}");
         }
@@ -86,7 +86,7 @@ fn vectors_through_a_real_gguf() {
             text.ends_with("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"),
             "{text}"
         );
-        let ids = tokenizer.encode(&text, true);
+        let ids = tokenizer.encode(&text, true).unwrap();
         assert_eq!(ids.iter().filter(|&&id| id == 1).count(), 3);
         assert_eq!(tokenizer.decode(&ids, false), text);
     }
@@ -100,9 +100,9 @@ fn special_tokens_are_text_unless_asked_for() {
         tokenizer.token_id("<think>").unwrap(),
     );
     let text = "<s>a <think>b";
-    let parsed = tokenizer.encode(text, true);
+    let parsed = tokenizer.encode(text, true).unwrap();
     assert!(parsed.contains(&begin) && parsed.contains(&think));
-    let literal = tokenizer.encode(text, false);
+    let literal = tokenizer.encode(text, false).unwrap();
     assert!(
         !literal.contains(&begin) && literal.contains(&think),
         "what is not special is always itself"
@@ -124,15 +124,15 @@ fn special_tokens_are_text_unless_asked_for() {
         "\u{fffd}",
         "half of a character"
     );
-    assert_eq!(tokenizer.encode("", true), [0; 0]);
+    assert_eq!(tokenizer.encode("", true).unwrap(), [0; 0]);
 
     assert_eq!((tokenizer.bos_id(), tokenizer.eos_id()), (Some(begin), Some(begin + 1)));
     assert!(tokenizer.add_bos());
     assert_eq!(tokenizer.token_id("<pad>"), None, "unused tokens are no tokens");
     assert_eq!(tokenizer.vocab_size(), 256 + 6, "and yet they count");
     let texts: Vec<String> = (0..200).map(|i| format!("text {i} <s> ü\n")).collect();
-    let one_by_one: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text, true)).collect();
-    assert_eq!(tokenizer.encode_all(&texts, true), one_by_one);
+    let one_by_one: Vec<Vec<u32>> = texts.iter().map(|text| tokenizer.encode(text, true).unwrap()).collect();
+    assert_eq!(tokenizer.encode_all(&texts, true).unwrap(), one_by_one);
 }
 
 #[test]
@@ -168,6 +168,7 @@ fn rules_for_words() {
         let tokenizer = Tokenizer::from_gguf(&open(&writer.finish())).unwrap();
         tokenizer
             .encode(text, false)
+            .unwrap()
             .into_iter()
             .map(|id| tokenizer.decode(&[id], false))
             .collect()
@@ -304,7 +305,11 @@ fn what_the_files_say_of_the_ends_of_a_text() {
         std::fs::write(folder.path().join("tokenizer.json"), text).unwrap();
         std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         let tokenizer = Tokenizer::from_file(&folder.path().join("tokenizer.json")).unwrap();
-        assert_eq!(tokenizer.encode("ab", true), [0, 1], "nothing is added and nothing cut");
+        assert_eq!(
+            tokenizer.encode("ab", true).unwrap(),
+            [0, 1],
+            "nothing is added and nothing cut"
+        );
         (
             tokenizer.bos_id(),
             tokenizer.eos_id(),
@@ -394,7 +399,7 @@ proptest! {
         writer.u32("tokenizer.ggml.bos_token_id", ids.0).u32("tokenizer.ggml.eot_token_id", ids.1);
         if let Ok(tokenizer) = Tokenizer::from_gguf(&open(&writer.finish())) {
             for text in [text.as_str(), "ab Ġ<é> 12"] {
-                let ids = [tokenizer.encode(text, true), tokenizer.encode(text, false)].concat();
+                let ids = [tokenizer.encode(text, true).unwrap(), tokenizer.encode(text, false).unwrap()].concat();
                 tokenizer.decode(&ids, true);
             }
         }
@@ -405,8 +410,8 @@ proptest! {
     fn texts_come_back(text in any::<String>(), pre in 0..4_usize) {
         let pre = ["smollm", "llama3", "gpt-2", "default"][pre];
         let tokenizer = Tokenizer::from_gguf(&open(&small(pre).finish())).unwrap();
-        prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text, true), false), text.clone());
-        prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text, false), false), text);
+        prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text, true).unwrap(), false), text.clone());
+        prop_assert_eq!(tokenizer.decode(&tokenizer.encode(&text, false).unwrap(), false), text);
     }
 
     /// A small `tokenizer.json` with a piece cut out or doubled.
@@ -421,7 +426,7 @@ proptest! {
         let path = folder.path().join("tokenizer.json");
         std::fs::write(&path, text).unwrap();
         if let Ok(tokenizer) = Tokenizer::from_file(&path) {
-            tokenizer.decode(&tokenizer.encode("ab <s> é", true), true);
+            tokenizer.decode(&tokenizer.encode("ab <s> é", true).unwrap(), true);
         }
     }
 
@@ -436,7 +441,7 @@ proptest! {
 /// Checks the ids of every text, and the text of the ids.
 fn agree(model: &str, tokenizer: &Tokenizer, vectors: &[(String, Vec<u32>, String)]) {
     let texts: Vec<&str> = vectors.iter().map(|(text, ..)| text.as_str()).collect();
-    for (found, (text, ids, decoded)) in tokenizer.encode_all(&texts, true).iter().zip(vectors) {
+    for (found, (text, ids, decoded)) in tokenizer.encode_all(&texts, true).unwrap().iter().zip(vectors) {
         assert_eq!(found, ids, "{model}: {text:?}");
         assert_eq!(&tokenizer.decode(ids, false), decoded, "{model}: {text:?}");
     }

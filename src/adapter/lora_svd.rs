@@ -30,8 +30,17 @@ pub fn lora_svd(adapter: &PeftAdapter, alpha: f64, modules: &[Module], offsets: 
         } else {
             0
         };
-        let a = svd(&lora.a, lora.rank, lora.a.len() / lora.rank)?;
-        let b = svd(&lora.b, lora.b.len() / lora.rank, lora.rank)?;
+        let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
+        if lora.rank > inputs.min(outputs) {
+            return Err(Error::mismatch(format!(
+                "the adapter has rank {} on {}, whose matrix is {outputs} × {inputs}; lora-svd needs a rank that is at most the \
+                 smaller side",
+                lora.rank,
+                module.path(layer)
+            )));
+        }
+        let a = svd(&lora.a, lora.rank, inputs)?;
+        let b = svd(&lora.b, outputs, lora.rank)?;
         let factors = |name, singular_values: Vec<f64>| Factors {
             name,
             gain: match offsets {

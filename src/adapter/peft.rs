@@ -3,10 +3,10 @@
 //! form, which `peft`, vLLM and mistral.rs load unchanged, and refuse to read what we could not apply exactly.
 
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{read_config_text, write_atomically};
 use crate::model::safetensors::SafetensorsFiles;
 use crate::model::{ModelConfig, Module};
-use regex::Regex;
+use regex::{Regex, RegexBuilder};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -106,6 +106,16 @@ impl PeftAdapter {
                 a: files.read(key)?,
                 b: files.read(&b_key)?,
             };
+            if !lora.scale.is_finite() {
+                return Err(error(format!(
+                    "the scale lora_alpha / r of `{name}` is beyond single precision"
+                )));
+            }
+            for (key, values) in [(key, &lora.a), (&b_key, &lora.b)] {
+                if let Some(value) = values.iter().find(|value| !value.is_finite()) {
+                    return Err(error(format!("`{key}` holds {value}, expected finite numbers")));
+                }
+            }
             adapter.modules.insert((layer, module), lora);
         }
         if adapter.modules.is_empty() {
@@ -213,13 +223,21 @@ struct AdapterConfig {
     rank: usize,
     alpha: f64,
     rank_stabilized: bool,
-    rank_pattern: Vec<(Regex, f64)>,
+    rank_pattern: Vec<(Regex, usize)>,
     alpha_pattern: Vec<(Regex, f64)>,
 }
 
+/// The largest rank that is read: as wide as the widest matrices there are.
+const LARGEST_RANK: u64 = 1 << 20;
+
+/// The most modules that a pattern may name, which are more than the largest models have, and how large the expression of
+/// one may become when it is compiled. `\w{1000}` is a short text and a large program.
+const LONGEST_PATTERN: usize = 4096;
+const EXPRESSION_BYTES: usize = 1 << 16;
+
 impl AdapterConfig {
     fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = read_config_text(path)?;
         let json: Value = serde_json::from_str(&text).map_err(|e| Error::file(path, format!("not valid JSON: {e}")))?;
         let error = |what: String| Error::file(path, what);
         let kind = json.get("peft_type").and_then(Value::as_str).unwrap_or("nothing");
@@ -240,42 +258,38 @@ impl AdapterConfig {
                 )));
             }
         }
-        let number = |key: &str| {
-            json.get(key)
-                .and_then(Value::as_f64)
-                .filter(|x| x.is_finite() && *x > 0.0)
+        let rank = |what: &str, value: Option<&Value>| match value.and_then(Value::as_u64) {
+            Some(rank) if (1..=LARGEST_RANK).contains(&rank) => Ok(rank as usize),
+            _ => {
+                let found = value.map_or("missing".into(), Value::to_string);
+                Err(error(format!(
+                    "{what} is {found}, expected a whole number from 1 to {LARGEST_RANK}"
+                )))
+            }
         };
-        let rank = number("r").ok_or_else(|| error("key `r` is missing or not a positive number".into()))?;
-        let alpha =
-            number("lora_alpha").ok_or_else(|| error("key `lora_alpha` is missing or not a positive number".into()))?;
-        let pattern = |key: &str| -> Result<Vec<(Regex, f64)>> {
-            let Some(Value::Object(map)) = json.get(key) else {
-                return Ok(Vec::new());
-            };
-            let one = |(name, value): (&String, &Value)| {
-                let value = value
-                    .as_f64()
-                    .ok_or_else(|| error(format!("{key} of `{name}` is {value}, expected a number")))?;
-                // PEFT matches a key of the pattern against the end of the module's path.
-                let regex = Regex::new(&format!(r"^(.*\.)?({})$", name.trim_start_matches('^')));
-                Ok((
-                    regex.map_err(|_| error(format!("{key} holds `{name}`, which is not a regular expression")))?,
-                    value,
-                ))
-            };
-            map.iter().map(one).collect()
+        let alpha = |what: &str, value: Option<&Value>| match value.and_then(Value::as_f64) {
+            Some(alpha) if alpha > 0.0 && alpha.is_finite() => Ok(alpha),
+            _ => {
+                let found = value.map_or("missing".into(), Value::to_string);
+                Err(error(format!("{what} is {found}, expected a number above 0")))
+            }
+        };
+        let rank_stabilized = match json.get("use_rslora") {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => return Err(error(format!("use_rslora is {other}, expected true or false"))),
         };
         Ok(Self {
-            rank: rank as usize,
-            alpha,
-            rank_stabilized: json.get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
-            rank_pattern: pattern("rank_pattern")?,
-            alpha_pattern: pattern("alpha_pattern")?,
+            rank: rank("`r`", json.get("r"))?,
+            alpha: alpha("`lora_alpha`", json.get("lora_alpha"))?,
+            rank_stabilized,
+            rank_pattern: pattern(path, &json, "rank_pattern", rank)?,
+            alpha_pattern: pattern(path, &json, "alpha_pattern", alpha)?,
         })
     }
 
     fn rank_of(&self, name: &str) -> usize {
-        find(&self.rank_pattern, name).map_or(self.rank, |rank| rank as usize)
+        find(&self.rank_pattern, name).unwrap_or(self.rank)
     }
 
     fn scale_of(&self, name: &str, rank: usize) -> f32 {
@@ -289,7 +303,35 @@ impl AdapterConfig {
     }
 }
 
-fn find(pattern: &[(Regex, f64)], name: &str) -> Option<f64> {
+/// The modules that `key` names as expressions, and their values.
+fn pattern<T>(
+    path: &Path,
+    json: &Value,
+    key: &str,
+    read: impl Fn(&str, Option<&Value>) -> Result<T>,
+) -> Result<Vec<(Regex, T)>> {
+    let map = match json.get(key) {
+        None | Some(Value::Null) => return Ok(Vec::new()),
+        Some(Value::Object(map)) if map.len() <= LONGEST_PATTERN => map,
+        Some(Value::Object(map)) => {
+            let what = format!("{key} names {} modules, expected at most {LONGEST_PATTERN}", map.len());
+            return Err(Error::file(path, what));
+        }
+        Some(other) => return Err(Error::file(path, format!("{key} is {other}, expected an object"))),
+    };
+    let one = |(name, value): (&String, &Value)| {
+        let value = read(&format!("{key} of `{name}`"), Some(value))?;
+        // PEFT matches a key of the pattern against the end of the module's path.
+        let regex = RegexBuilder::new(&format!(r"^(.*\.)?({})$", name.trim_start_matches('^')))
+            .size_limit(EXPRESSION_BYTES)
+            .build();
+        let what = || format!("{key} holds `{name}`, which is not a regular expression, or one too large");
+        Ok((regex.map_err(|_| Error::file(path, what()))?, value))
+    };
+    map.iter().map(one).collect()
+}
+
+fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
     pattern
         .iter()
         .find(|(regex, _)| regex.is_match(name))

@@ -117,7 +117,7 @@ pub(super) fn prompt_ids(opened: &Opened, path: &Path, index: usize, row: &Value
         )
     })?;
     let ids = if raw {
-        text.raw_ids(prompt)
+        text.raw_ids(prompt)?
     } else {
         text.chat_ids(&[Message::user(prompt)])?
     };

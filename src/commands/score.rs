@@ -52,7 +52,7 @@ fn request(opened: &Opened, path: &Path, index: usize, row: &Value, raw: bool) -
         let completion = completion.ok_or_else(|| error("key `completion` is missing or not a string"))?;
         (
             prompt_ids(opened, path, index, row, raw)?,
-            opened.text()?.continuation_ids(completion),
+            opened.text()?.continuation_ids(completion)?,
         )
     };
     if prompt_ids.is_empty() {

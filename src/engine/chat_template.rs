@@ -6,6 +6,7 @@
 
 use super::tokenizer::{read_config, special_token};
 use crate::error::{Error, Result};
+use crate::files::read_config_text;
 use crate::model::gguf::Gguf;
 use crate::task::Message;
 use minijinja::value::{Kwargs, Value, ValueKind};
@@ -43,10 +44,10 @@ impl ChatTemplate {
             .collect();
 
         let path = folder.join("chat_template.jinja");
-        match std::fs::read_to_string(&path) {
+        match read_config_text(&path) {
             Ok(source) => return Self::compile(&source, tokens, Some(path)).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io(&path)(error)),
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
         let path = folder.join("tokenizer_config.json");
         match default_template(&config["chat_template"]) {
@@ -241,11 +242,21 @@ fn environment() -> Environment<'static> {
 struct Refusal(String);
 
 fn raise_exception(message: &Value) -> std::result::Result<Value, minijinja::Error> {
-    let refusal = Refusal(message.to_string());
+    // Anything but a text could be a list without an end, and would be written out here at no cost.
+    let refusal = match message.as_str() {
+        Some(text) => Refusal(text.into()),
+        None => Refusal(format!("(a message of type {})", message.kind())),
+    };
     Err(template_error("raise_exception".into()).with_source(refusal))
 }
 
 fn strftime_now(format: &str) -> std::result::Result<String, minijinja::Error> {
+    // Two letters can become forty.
+    if format.len() > 1024 {
+        return Err(template_error(
+            "strftime_now was given a format of more than 1024 bytes".into(),
+        ));
+    }
     let mut text = String::new();
     match write!(text, "{}", chrono::Local::now().format(format)) {
         Ok(()) => Ok(text),
@@ -293,6 +304,7 @@ fn tojson(state: &State, value: &Value, options: Kwargs) -> std::result::Result<
         Some(_) => return Err(json_error("its separators are not two texts")),
     };
     let mut json = Json {
+        state,
         text: String::new(),
         ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
         sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
@@ -302,7 +314,6 @@ fn tojson(state: &State, value: &Value, options: Kwargs) -> std::result::Result<
     };
     options.assert_all_used()?;
     json.value(value, 0)?;
-    state.consume_fuel(json.text.len() as u64 / 64)?;
     Ok(json.text)
 }
 
@@ -310,7 +321,9 @@ fn json_error(what: &str) -> minijinja::Error {
     minijinja::Error::new(ErrorKind::BadSerialization, format!("tojson: {what}"))
 }
 
-struct Json {
+struct Json<'a, 't, 'e> {
+    /// Pays.
+    state: &'a State<'t, 'e>,
     text: String,
     ensure_ascii: bool,
     sort_keys: bool,
@@ -321,7 +334,7 @@ struct Json {
     key: String,
 }
 
-impl Json {
+impl Json<'_, '_, '_> {
     /// Deeper values do not occur, and the stack is not endless.
     const MAX_DEPTH: usize = 100;
 
@@ -329,29 +342,36 @@ impl Json {
         if depth > Self::MAX_DEPTH {
             return Err(json_error("the value is nested too deeply"));
         }
+        // Paid for before it is made: `[x] * 1000000000` is small until somebody goes through it.
+        self.state.consume_fuel(1)?;
         match value.kind() {
             ValueKind::Map => {
                 let mut pairs = Vec::new();
                 for key in value.try_iter()? {
+                    self.state.consume_fuel(1)?;
                     pairs.push((json_key(&key)?, value.get_item(&key)?));
                 }
                 if self.sort_keys {
                     pairs.sort_by(|a, b| a.0.cmp(&b.0));
                 }
                 self.items('{', '}', depth, pairs.len(), |json, index| {
-                    json.string(&pairs[index].0);
+                    json.string(&pairs[index].0)?;
                     let separator = json.key.clone();
-                    json.text.push_str(&separator);
+                    json.push(&separator)?;
                     json.value(&pairs[index].1, depth + 1)
                 })?;
             }
             ValueKind::Seq | ValueKind::Iterable => {
-                let items: Vec<Value> = value.try_iter()?.collect();
+                let mut items = Vec::new();
+                for item in value.try_iter()? {
+                    self.state.consume_fuel(1)?;
+                    items.push(item);
+                }
                 self.items('[', ']', depth, items.len(), |json, index| {
                     json.value(&items[index], depth + 1)
                 })?;
             }
-            ValueKind::String => self.string(value.as_str().unwrap_or_default()),
+            ValueKind::String => self.string(value.as_str().unwrap_or_default())?,
             _ => self.text.push_str(&json_scalar(value)?),
         }
         Ok(())
@@ -369,27 +389,36 @@ impl Json {
         for index in 0..count {
             if index > 0 {
                 let separator = self.item.clone();
-                self.text.push_str(&separator);
+                self.push(&separator)?;
             }
-            self.new_line(depth + 1);
+            self.new_line(depth + 1)?;
             write(self, index)?;
         }
         if count > 0 {
-            self.new_line(depth);
+            self.new_line(depth)?;
         }
         self.text.push(close);
         Ok(())
     }
 
-    fn new_line(&mut self, depth: usize) {
+    /// Adds `text`, which is paid for first.
+    fn push(&mut self, text: &str) -> std::result::Result<(), minijinja::Error> {
+        self.state.consume_fuel(text.len() as u64 / 64)?;
+        self.text.push_str(text);
+        Ok(())
+    }
+
+    fn new_line(&mut self, depth: usize) -> std::result::Result<(), minijinja::Error> {
         if let Some(indent) = self.indent {
             self.text.push('\n');
             // A width beyond reason is cut, since a template could ask for the whole memory.
-            self.text.extend(std::iter::repeat_n(' ', indent.min(64) * depth));
+            self.push(&" ".repeat(indent.min(64) * depth))?;
         }
+        Ok(())
     }
 
-    fn string(&mut self, text: &str) {
+    fn string(&mut self, text: &str) -> std::result::Result<(), minijinja::Error> {
+        self.state.consume_fuel(text.len() as u64 / 64)?;
         self.text.push('"');
         for c in text.chars() {
             match c {
@@ -409,6 +438,7 @@ impl Json {
             }
         }
         self.text.push('"');
+        Ok(())
     }
 }
 

@@ -93,7 +93,7 @@ impl Text {
 
     /// Tokens of a conversation, ready for the model's next turn.
     pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        Ok(self.tokenizer.encode(&self.chat_text(messages)?, true))
+        self.tokenizer.encode(&self.chat_text(messages)?, true)
     }
 
     /// The conversation as the chat template spells it.
@@ -105,13 +105,13 @@ impl Text {
     }
 
     /// Tokens of a text as it stands; special tokens in it are plain text.
-    pub fn raw_ids(&self, text: &str) -> Vec<u32> {
+    pub fn raw_ids(&self, text: &str) -> Result<Vec<u32>> {
         let bos = if self.add_bos { self.tokenizer.bos_id() } else { None };
-        bos.into_iter().chain(self.tokenizer.encode(text, false)).collect()
+        Ok(bos.into_iter().chain(self.tokenizer.encode(text, false)?).collect())
     }
 
     /// Tokens of a text that continues a prompt.
-    pub fn continuation_ids(&self, text: &str) -> Vec<u32> {
+    pub fn continuation_ids(&self, text: &str) -> Result<Vec<u32>> {
         self.tokenizer.encode(text, false)
     }
 

@@ -6,10 +6,12 @@
 //! spells out what it wants, and a caller without one asks [`Tokenizer::add_bos`].
 
 use crate::error::{Error, Result};
+use crate::files::{read_at_most, read_config_text};
 use crate::model::gguf::Gguf;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokenizers::models::bpe::{BPE, Vocab};
 use tokenizers::normalizers::NFC;
@@ -22,6 +24,8 @@ use tokenizers::{AddedToken, ModelWrapper, PostProcessorWrapper, PreTokenizerWra
 /// A model's tokenizer.
 #[derive(Debug)]
 pub struct Tokenizer {
+    /// Where it came from, for errors.
+    path: PathBuf,
     inner: tokenizers::Tokenizer,
     /// A copy that reads special tokens as plain text; made when it is first asked for.
     literal: OnceLock<Box<tokenizers::Tokenizer>>,
@@ -36,12 +40,12 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`, and what the `tokenizer_config.json` beside it, if there is one, says of the special
     /// tokens.
     pub fn from_file(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io(path))?;
+        let bytes = read_at_most(path, TOKENIZER_BYTES)?;
         let wrong = |what: String| Error::file(path, format!("{what}; a tokenizer.json of Hugging Face was expected"));
         serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).map_err(|error| wrong(error.to_string()))?;
         // The crate trusts JSON to be what it expects and panics in places, at merges that contradict the vocabulary
         // for one.
-        let opened = std::panic::catch_unwind(|| {
+        let opened = catch_unwind(|| {
             let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)?;
             // A file may carry the cutting and padding of its last training batch; prompts here are whole.
             inner.with_padding(None).with_truncation(None)?;
@@ -71,7 +75,7 @@ impl Tokenizer {
         let add_bos = config["add_bos_token"].as_bool().unwrap_or(begins_with == bos);
         let largest = inner.get_vocab(true).into_values().max();
         let vocab_size = largest.map_or(0, |id| id as usize + 1);
-        Ok(Self::new(inner, vocab_size, bos, eos, add_bos, &[]))
+        Ok(Self::new(path, inner, vocab_size, bos, eos, add_bos, &[]))
     }
 
     /// Puts a tokenizer together from a GGUF file's metadata.
@@ -134,10 +138,11 @@ impl Tokenizer {
             .find::<bool>("tokenizer.ggml.add_bos_token")?
             .unwrap_or(family.add_bos);
         let ends: Vec<u32> = [id_at("eot")?, id_at("eom")?].into_iter().flatten().collect();
-        Ok(Self::new(inner, tokens.len(), bos, eos, add_bos, &ends))
+        Ok(Self::new(gguf.path(), inner, tokens.len(), bos, eos, add_bos, &ends))
     }
 
     fn new(
+        path: &Path,
         inner: tokenizers::Tokenizer,
         vocab_size: usize,
         bos: Option<u32>,
@@ -149,6 +154,7 @@ impl Tokenizer {
         let known = END_TOKENS.iter().filter_map(|name| added.get(*name).copied());
         let stops: BTreeSet<u32> = known.chain(ends.iter().copied()).chain(eos).collect();
         Self {
+            path: path.to_path_buf(),
             stops: stops.into_iter().collect(),
             inner,
             literal: OnceLock::new(),
@@ -162,18 +168,29 @@ impl Tokenizer {
     /// The ids of `text`. With `parse_special`, a special token that is spelled out in the text becomes its id, which is
     /// what a rendered chat needs; without, it is text like any other, which is what text of unknown origin needs.
     /// Tokens that the vocabulary adds without calling them special are always read as themselves.
-    pub fn encode(&self, text: &str, parse_special: bool) -> Vec<u32> {
+    ///
+    /// An error means that an expression of the tokenizer's own file gave up on the text.
+    pub fn encode(&self, text: &str, parse_special: bool) -> Result<Vec<u32>> {
         let tokenizer = if parse_special { &self.inner } else { self.literal() };
         let mut ids = Vec::new();
         for piece in pieces(text, PIECE) {
-            let encoding = tokenizer.encode_fast(piece, false);
-            ids.extend_from_slice(encoding.expect("models that can fail on a text are refused").get_ids());
+            // Oniguruma counts its steps, and its binding panics when an expression takes too many.
+            match catch_unwind(AssertUnwindSafe(|| tokenizer.encode_fast(piece, false))) {
+                Ok(Ok(encoding)) => ids.extend_from_slice(encoding.get_ids()),
+                _ => {
+                    let what = format!(
+                        "the tokenizer gave up on a text of {} bytes, expected rules for any",
+                        piece.len()
+                    );
+                    return Err(Error::file(&self.path, what));
+                }
+            }
         }
-        ids
+        Ok(ids)
     }
 
     /// The ids of many texts, on all threads of rayon's pool.
-    pub fn encode_all<T: AsRef<str> + Sync>(&self, texts: &[T], parse_special: bool) -> Vec<Vec<u32>> {
+    pub fn encode_all<T: AsRef<str> + Sync>(&self, texts: &[T], parse_special: bool) -> Result<Vec<Vec<u32>>> {
         texts
             .par_iter()
             .map(|text| self.encode(text.as_ref(), parse_special))
@@ -181,11 +198,14 @@ impl Tokenizer {
     }
 
     /// The text of `ids`. Ids that the vocabulary does not have are left out, as special tokens are with `skip_special`;
-    /// bytes that are no UTF-8, such as half of a character, become U+FFFD.
+    /// bytes that are no UTF-8, such as half of a character, become U+FFFD, and so does all of a text on which a decoder of
+    /// the tokenizer's own file gives up.
     pub fn decode(&self, ids: &[u32], skip_special: bool) -> String {
-        self.inner
-            .decode(ids, skip_special)
-            .expect("no decoder of the crate gives up")
+        // Some decoders of the crate panic on tokens that are shorter than what they cut off.
+        match catch_unwind(AssertUnwindSafe(|| self.inner.decode(ids, skip_special))) {
+            Ok(Ok(text)) => text,
+            _ => char::REPLACEMENT_CHARACTER.into(),
+        }
     }
 
     /// The id of the token that is spelled `token` in the vocabulary.
@@ -234,6 +254,9 @@ impl Tokenizer {
         })
     }
 }
+
+/// The most bytes that a tokenizer.json has; the largest in use have some thirty million.
+const TOKENIZER_BYTES: u64 = 256 << 20;
 
 /// Special tokens that end an answer wherever they occur.
 const END_TOKENS: [&str; 9] = [
@@ -433,10 +456,10 @@ fn check_total(model: &ModelWrapper) -> std::result::Result<(), String> {
 /// The `tokenizer_config.json` in `folder`, if there is one.
 pub(super) fn read_config(folder: &Path) -> Result<Option<serde_json::Value>> {
     let path = folder.join("tokenizer_config.json");
-    let text = match std::fs::read_to_string(&path) {
+    let text = match read_config_text(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io(&path)(error)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
     let config = serde_json::from_str(&text).map_err(|error| Error::file(&path, format!("it is not JSON: {error}")))?;
     Ok(Some(config))

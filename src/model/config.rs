@@ -5,6 +5,7 @@
 
 use super::gguf::Gguf;
 use crate::error::{Error, Result};
+use crate::files::read_config_text;
 use serde_json::Value;
 use std::path::Path;
 
@@ -81,7 +82,7 @@ impl ModelConfig {
         {
             return Err(json.error(format!("hidden_act is `{activation}`; supported is `silu`")));
         }
-        if json.flag("use_sliding_window", false) {
+        if json.flag("use_sliding_window", false)? {
             return Err(json.error("use_sliding_window is true; sliding-window attention is not supported"));
         }
         let hidden = json.size("hidden_size")?;
@@ -90,8 +91,8 @@ impl ModelConfig {
             None | Some(Value::Null) => hidden.checked_div(heads).unwrap_or(0),
             Some(_) => json.size("head_dim")?,
         };
-        let llama_bias = architecture == Architecture::Llama && json.flag("attention_bias", false);
-        let config = Self {
+        let llama_bias = architecture == Architecture::Llama && json.flag("attention_bias", false)?;
+        let mut config = Self {
             architecture,
             hidden,
             layers: json.size("num_hidden_layers")?,
@@ -102,17 +103,20 @@ impl ModelConfig {
             vocab: json.size("vocab_size")?,
             rms_eps: json.number_or("rms_norm_eps", 1e-6)? as f32,
             context: json.size_or("max_position_embeddings", 2048)?,
-            tied: json.flag("tie_word_embeddings", false),
+            tied: json.flag("tie_word_embeddings", false)?,
             qkv_bias: architecture == Architecture::Qwen2 || llama_bias,
             o_bias: llama_bias,
-            mlp_bias: json.flag("mlp_bias", false),
-            inverse_frequencies: json.inverse_frequencies(head_dim)?,
+            mlp_bias: json.flag("mlp_bias", false)?,
+            inverse_frequencies: Vec::new(),
             eos: match generation.map(|json| json.tokens("eos_token_id")).transpose()? {
                 Some(tokens) if !tokens.is_empty() => tokens,
                 _ => json.tokens("eos_token_id")?,
             },
         };
-        config.check().map_err(|what| json.error(what))?;
+        // The frequencies are the first thing that is as long as a file says, so the sizes come before them.
+        config.check_sizes().map_err(|what| json.error(what))?;
+        config.inverse_frequencies = json.inverse_frequencies(config.head_dim)?;
+        config.check_constants().map_err(|what| json.error(what))?;
         Ok(config)
     }
 
@@ -136,35 +140,6 @@ impl ModelConfig {
         let hidden = size("embedding_length")?;
         let heads = size("attention.head_count")?;
         let head_dim = size_or("attention.key_length", hidden.checked_div(heads).unwrap_or(0))?;
-        let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
-        let mut inverse_frequencies = inverse_frequencies(theta, head_dim);
-        match gguf.find::<&str>(&format!("{name}.rope.scaling.type"))? {
-            None | Some("none") => {}
-            Some("linear") => {
-                let factor = gguf.get_f32(&format!("{name}.rope.scaling.factor"))?;
-                inverse_frequencies.iter_mut().for_each(|f| *f /= factor);
-            }
-            Some(other) => {
-                let what = format!("rope scaling `{other}` is not supported; supported are none, linear and llama3");
-                return Err(Error::file(gguf.path(), what));
-            }
-        }
-        // llama.cpp's converter writes Llama-3's scaling as one divisor a frequency.
-        if let Some(info) = gguf.tensor("rope_freqs.weight") {
-            if info.shape.iter().product::<usize>() != inverse_frequencies.len() {
-                let what = format!(
-                    "rope_freqs.weight has shape {:?}, expected [{}]",
-                    info.shape,
-                    head_dim / 2
-                );
-                return Err(Error::file(gguf.path(), what));
-            }
-            let factors = gguf.dequantize("rope_freqs.weight")?;
-            inverse_frequencies
-                .iter_mut()
-                .zip(factors)
-                .for_each(|(f, factor)| *f /= factor);
-        }
         let embedding = gguf.tensor("token_embd.weight").map(|info| info.shape.clone());
         let vocab = embedding.and_then(|shape| shape.first().copied());
         let has = |name: &str| gguf.tensor(name).is_some();
@@ -174,7 +149,7 @@ impl ModelConfig {
             .filter_map(|key| gguf.find(key).transpose())
             .collect::<Result<Vec<u32>>>()?;
         eos.dedup();
-        let config = Self {
+        let mut config = Self {
             architecture,
             hidden,
             layers: size("block_count")?,
@@ -189,28 +164,33 @@ impl ModelConfig {
             qkv_bias: has("blk.0.attn_q.bias"),
             o_bias: has("blk.0.attn_output.bias"),
             mlp_bias: has("blk.0.ffn_gate.bias"),
-            inverse_frequencies,
+            inverse_frequencies: Vec::new(),
             eos,
         };
-        config.check().map_err(|what| Error::file(gguf.path(), what))?;
+        config.check_sizes().map_err(|what| Error::file(gguf.path(), what))?;
+        config.inverse_frequencies = gguf_frequencies(gguf, name, config.head_dim)?;
+        config
+            .check_constants()
+            .map_err(|what| Error::file(gguf.path(), what))?;
         Ok(config)
     }
 
-    /// The sizes must fit each other, and none may be so large that its product with another overflows.
-    fn check(&self) -> std::result::Result<(), String> {
+    /// The sizes must fit each other, and none may be so large that its product with another overflows. Those that no
+    /// weight is held against before something of that size is made have limits far above any model.
+    fn check_sizes(&self) -> std::result::Result<(), String> {
         let sizes = [
-            ("hidden size", self.hidden),
-            ("number of layers", self.layers),
-            ("number of attention heads", self.heads),
-            ("number of key-value heads", self.kv_heads),
-            ("head dimension", self.head_dim),
-            ("intermediate size", self.intermediate),
-            ("vocabulary size", self.vocab),
-            ("context length", self.context),
+            ("hidden size", self.hidden, 28),
+            ("number of layers", self.layers, 16),
+            ("number of attention heads", self.heads, 28),
+            ("number of key-value heads", self.kv_heads, 28),
+            ("head dimension", self.head_dim, 16),
+            ("intermediate size", self.intermediate, 28),
+            ("vocabulary size", self.vocab, 28),
+            ("context length", self.context, 28),
         ];
-        for (what, size) in sizes {
-            if size == 0 || size > 1 << 28 {
-                return Err(format!("{what} is {size}, expected between 1 and 2^28"));
+        for (what, size, bits) in sizes {
+            if size == 0 || size > 1 << bits {
+                return Err(format!("{what} is {size}, expected between 1 and 2^{bits}"));
             }
         }
         if !self.heads.is_multiple_of(self.kv_heads) {
@@ -222,10 +202,20 @@ impl ModelConfig {
         if !self.head_dim.is_multiple_of(2) {
             return Err(format!("head dimension is {}, expected an even number", self.head_dim));
         }
-        if !self.inverse_frequencies.iter().all(|f| f.is_finite()) || !self.rms_eps.is_finite() {
-            return Err("a rotary or norm constant is not a finite number".into());
-        }
         Ok(())
+    }
+
+    /// No position and no norm may turn a number into none.
+    fn check_constants(&self) -> std::result::Result<(), String> {
+        if !(self.rms_eps >= 0.0 && self.rms_eps.is_finite()) {
+            return Err(format!("the norm's epsilon is {}, expected 0 or more", self.rms_eps));
+        }
+        match self.inverse_frequencies.iter().find(|f| !(**f >= 0.0 && f.is_finite())) {
+            Some(f) => Err(format!(
+                "the rotary positions have the frequency {f}, expected 0 or more; their base or scaling is wrong"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Width of the concatenated query heads.
@@ -312,6 +302,47 @@ impl Module {
     }
 }
 
+/// The rotary frequencies of a GGUF file of the architecture `name`.
+fn gguf_frequencies(gguf: &Gguf, name: &str, head_dim: usize) -> Result<Vec<f32>> {
+    let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
+    check_positive("rope.freq_base", f64::from(theta)).map_err(|what| Error::file(gguf.path(), what))?;
+    let mut frequencies = inverse_frequencies(theta, head_dim);
+    match gguf.find::<&str>(&format!("{name}.rope.scaling.type"))? {
+        None | Some("none") => {}
+        Some("linear") => {
+            let factor = gguf.get_f32(&format!("{name}.rope.scaling.factor"))?;
+            check_positive("rope.scaling.factor", f64::from(factor)).map_err(|what| Error::file(gguf.path(), what))?;
+            frequencies.iter_mut().for_each(|f| *f /= factor);
+        }
+        Some(other) => {
+            let what = format!("rope scaling `{other}` is not supported; supported are none, linear and llama3");
+            return Err(Error::file(gguf.path(), what));
+        }
+    }
+    // llama.cpp's converter writes Llama-3's scaling as one divisor a frequency.
+    if let Some(info) = gguf.tensor("rope_freqs.weight") {
+        if info.len() != frequencies.len() {
+            let what = format!(
+                "rope_freqs.weight has shape {:?}, expected [{}]",
+                info.shape,
+                head_dim / 2
+            );
+            return Err(Error::file(gguf.path(), what));
+        }
+        let factors = gguf.dequantize("rope_freqs.weight")?;
+        frequencies.iter_mut().zip(factors).for_each(|(f, factor)| *f /= factor);
+    }
+    Ok(frequencies)
+}
+
+/// A base or a factor of the rotary positions, which goes into `f32`.
+fn check_positive(key: &str, value: f64) -> std::result::Result<(), String> {
+    match value > 0.0 && (value as f32).is_finite() {
+        true => Ok(()),
+        false => Err(format!("{key} is {value}, expected a number above 0")),
+    }
+}
+
 /// 1 / θ^(2i / head_dim), in f32 as the reference computes it.
 fn inverse_frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
     (0..head_dim / 2)
@@ -327,7 +358,7 @@ struct Json<'a> {
 
 impl<'a> Json<'a> {
     fn open(path: &'a Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = read_config_text(path)?;
         let value = serde_json::from_str(&text).map_err(|e| Error::file(path, format!("not valid JSON: {e}")))?;
         Ok(Self { path, value })
     }
@@ -363,8 +394,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn flag(&self, key: &str, default: bool) -> bool {
-        self.value.get(key).and_then(Value::as_bool).unwrap_or(default)
+    fn flag(&self, key: &str, default: bool) -> Result<bool> {
+        match self.value.get(key) {
+            None | Some(Value::Null) => Ok(default),
+            Some(Value::Bool(value)) => Ok(*value),
+            Some(value) => Err(self.error(format!("key `{key}` is {value}, expected true or false"))),
+        }
     }
 
     /// One token, several, or none.
@@ -390,11 +425,14 @@ impl<'a> Json<'a> {
             _ => None,
         };
         let parameters = object("rope_parameters").or_else(|| object("rope_scaling"));
+        let positive = |key: &str, value: f64| check_positive(key, value).map_err(|what| self.error(what));
         let own_theta = self.number_or("rope_theta", 10_000.0)?;
+        positive("rope_theta", own_theta)?;
         let Some(parameters) = parameters else {
             return Ok(inverse_frequencies(own_theta as f32, head_dim));
         };
         let theta = parameters.number_or("rope_theta", own_theta)?;
+        positive("rope_theta", theta)?;
         let mut frequencies = inverse_frequencies(theta as f32, head_dim);
         if parameters.number_or("partial_rotary_factor", 1.0)? != 1.0 {
             return Err(self.error("partial_rotary_factor is not 1; partial rotary positions are not supported"));
@@ -405,7 +443,9 @@ impl<'a> Json<'a> {
             .unwrap_or("default");
         let number = |key: &str| -> Result<f64> {
             let value = parameters.value.get(key).and_then(Value::as_f64);
-            value.ok_or_else(|| self.error(format!("rope key `{key}` is missing or not a number")))
+            let value = value.ok_or_else(|| self.error(format!("rope key `{key}` is missing or not a number")))?;
+            positive(key, value)?;
+            Ok(value)
         };
         match kind {
             "default" => {}
@@ -416,6 +456,11 @@ impl<'a> Json<'a> {
             "llama3" => {
                 let (factor, original) = (number("factor")?, number("original_max_position_embeddings")?);
                 let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
+                if low >= high {
+                    let what =
+                        format!("low_freq_factor is {low}, expected less than high_freq_factor, which is {high}");
+                    return Err(self.error(what));
+                }
                 frequencies
                     .iter_mut()
                     .for_each(|f| *f = llama3_frequency(f64::from(*f), factor, low, high, original) as f32);

@@ -2,6 +2,7 @@
 //! the `safetensors` crate says what is valid, once, and rows are widened to f32 as they are asked for.
 
 use crate::error::{Error, Result};
+use crate::files::read_config_text;
 use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::tensor::{Dtype, Metadata};
@@ -38,7 +39,7 @@ impl SafetensorsFiles {
             let what = "holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model folder or a .gguf file";
             return Err(Error::file(folder, what));
         }
-        let text = std::fs::read_to_string(&index).map_err(Error::io(&index))?;
+        let text = read_config_text(&index)?;
         let json: serde_json::Value =
             serde_json::from_str(&text).map_err(|e| Error::file(&index, format!("not valid JSON: {e}")))?;
         let map = json.get("weight_map").and_then(|map| map.as_object());
@@ -48,9 +49,10 @@ impl SafetensorsFiles {
             let file = file
                 .as_str()
                 .ok_or_else(|| Error::file(&index, format!("weight_map of `{tensor}` is not a file name")))?;
-            // A file name in a downloaded index must not lead out of its folder.
+            // A file name in a downloaded index must not lead out of its folder. Errors name the file.
             let mut parts = Path::new(file).components();
-            if !(matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none()) {
+            let is_name = matches!(parts.next(), Some(Component::Normal(_))) && parts.next().is_none();
+            if !is_name || file.contains(char::is_control) {
                 return Err(Error::file(
                     &index,
                     format!("weight_map names `{file}`, expected a file in the same folder"),
@@ -103,7 +105,12 @@ impl SafetensorsFiles {
     pub fn rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
         let shard = &self.shards[self.place[name]];
         let info = shard.metadata.info(name).expect("the name came from this metadata");
-        let width: usize = info.shape.iter().skip(1).product();
+        // The product of all sizes was checked when the file was opened; that of some of them may overflow where one is 0.
+        let width = match info.shape.first() {
+            Some(0) => 0,
+            Some(rows) => info.shape.iter().product::<usize>() / rows,
+            None => 1,
+        };
         let size = match info.dtype {
             Dtype::F32 => 4,
             Dtype::F16 | Dtype::BF16 => 2,

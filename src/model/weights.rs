@@ -39,9 +39,18 @@ impl Weights {
                 Source::Folder(SafetensorsFiles::open_folder(path)?),
             )
         } else {
-            let gguf = Gguf::open(path)?;
-            (ModelConfig::from_gguf(&gguf)?, Source::Gguf(Box::new(gguf)))
+            return Self::from_gguf(Gguf::open(path)?);
         };
+        Self::new(path, config, source)
+    }
+
+    /// The same of an open GGUF file.
+    pub fn from_gguf(gguf: Gguf) -> Result<Self> {
+        let (path, config) = (gguf.path().to_path_buf(), ModelConfig::from_gguf(&gguf)?);
+        Self::new(&path, config, Source::Gguf(Box::new(gguf)))
+    }
+
+    fn new(path: &Path, config: ModelConfig, source: Source) -> Result<Self> {
         let weights = Self {
             path: path.to_path_buf(),
             config,
@@ -206,8 +215,18 @@ impl Weights {
     }
 
     fn check(&self) -> Result<()> {
-        let (found, expected) = (self.found(), self.expected());
-        let mut problems = Vec::new();
+        let found = self.found();
+        // Before anything of that length is made: what is expected is a list of names for each layer.
+        if self.config.layers > found.len() {
+            let what = format!(
+                "the model's configuration has {} layers, and there are {} tensors",
+                self.config.layers,
+                found.len()
+            );
+            return Err(Error::file(&self.path, what));
+        }
+        let expected = self.expected();
+        let mut problems = self.foreign_names();
         for (name, shape) in &expected {
             match found.get(name) {
                 None => problems.push(format!("`{name}` {shape:?} is missing")),
@@ -240,6 +259,16 @@ impl Weights {
             problems[..shown].join("; ")
         );
         Err(Error::file(&self.path, what))
+    }
+
+    /// Tensors of a GGUF file whose names mean something to us and are not the names that we would look for: one that is
+    /// called as Hugging Face calls it would be checked in place of the one that is read.
+    fn foreign_names(&self) -> Vec<String> {
+        let names = self.gguf().into_iter().flat_map(Gguf::tensors).map(|info| &info.name);
+        names
+            .filter(|name| gguf_name(&hugging_face_name(name)) != **name)
+            .map(|name| format!("`{name}` is no name in GGUF"))
+            .collect()
     }
 
     fn expected(&self) -> BTreeMap<String, Vec<usize>> {

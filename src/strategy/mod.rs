@@ -177,6 +177,9 @@ fn flat_stop(flat: u64) -> Option<String> {
     })
 }
 
+/// The largest λ: every member is at least one text, so more would not end.
+const LARGEST_POPULATION: usize = 1 << 20;
+
 /// λ, given or default, checked: at least two, and even where members come in pairs (a default is rounded up).
 fn resolve_population(population: Option<usize>, antithetic: bool, n: usize) -> Result<usize> {
     let default = defaults(n).population;
@@ -188,6 +191,11 @@ fn resolve_population(population: Option<usize>, antithetic: bool, n: usize) -> 
     if found < 2 {
         return Err(Error::config(format!(
             "strategy.population: is {found}, expected at least 2 (default here {default})"
+        )));
+    }
+    if found > LARGEST_POPULATION {
+        return Err(Error::config(format!(
+            "strategy.population: is {found}, expected at most {LARGEST_POPULATION}"
         )));
     }
     if antithetic && found % 2 == 1 {

@@ -72,6 +72,9 @@ impl Default for InstructionsConfig {
     }
 }
 
+/// The most examples of a split: more than there are different ones.
+const LARGEST_SPLIT: usize = 1 << 20;
+
 /// The kinds of instruction in a run that names none.
 pub const DEFAULT_KINDS: [Kind; 12] = Kind::ALL;
 
@@ -168,8 +171,10 @@ fn examples(config: &InstructionsConfig, split: Split, topics: &Topics, seed: Se
         Split::Validation => ("validation", config.validation_size),
         Split::Test => ("test", config.test_size),
     };
-    if size == 0 {
-        return Err(Error::config(format!("task: {name}_size = 0; expected at least 1")));
+    if size == 0 || size > LARGEST_SPLIT {
+        return Err(Error::config(format!(
+            "task: {name}_size = {size}; expected a number from 1 to {LARGEST_SPLIT}"
+        )));
     }
     let turns: Vec<Kind> = config.kinds.iter().copied().cycle().take(size).collect();
     let mut wanted: BTreeMap<Kind, usize> = BTreeMap::new();

@@ -88,6 +88,9 @@ pub struct Jsonl {
     splits: Splits,
 }
 
+/// The longest line that is read, in bytes: JSON may take thirty times as much memory when it is parsed.
+const LONGEST_LINE: usize = 16 << 20;
+
 /// Examples carved off train for a split that has no file and no size.
 const CARVED: usize = 256;
 
@@ -269,6 +272,14 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let number = index + 1;
+            if line.len() > LONGEST_LINE {
+                let what = format!(
+                    "line {number} has {} MiB, expected at most {}",
+                    line.len() >> 20,
+                    LONGEST_LINE >> 20
+                );
+                return Err(Error::file(&path, what));
+            }
             let example = self
                 .example(line, format!("{}:{number}", name.display()))
                 .map_err(|what| Error::file(&path, format!("line {number}: {what}")))?;
