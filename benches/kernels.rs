@@ -1,12 +1,16 @@
-//! The kernels alone: the packed product against libtorch's integer product, quantization, and attention over contexts.
+//! The kernels alone: the packed product against libtorch's integer product, quantization, attention over contexts, and
+//! the choice of tokens.
 //! Rates are in operations or bytes a second, so that they can be held against what the machine can do.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use essa::engine::Sampling;
 use essa::model::KvKind;
 use essa::model::kernels::{
     BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, attend_row, packed_product,
 };
+use essa::seed::Seed;
 use half::f16;
+use rayon::prelude::*;
 use std::hint::black_box;
 use tch::{Device, Kind, Tensor};
 
@@ -127,9 +131,39 @@ fn attention(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// 128 rows of SmolLM2's vocabulary, all rows at once as the engine has them. A spread of 6 puts nine tenths of the
+/// probability on tens of tokens, as text does; a spread of 1 on thousands.
+fn sampling(criterion: &mut Criterion) {
+    let (rows, vocab) = (128, 49_152);
+    let all = Sampling {
+        temperature: 1.0,
+        ..Default::default()
+    };
+    let mut group = criterion.benchmark_group("sampling");
+    group.throughput(Throughput::Elements(rows as u64));
+    for spread in [6.0, 1.0] {
+        let row = |row: usize| Seed::new(3).fold(row as u64).normals(vocab);
+        let logits: Vec<f32> = (0..rows).flat_map(row).map(|z| (spread * z) as f32).collect();
+        for (name, sampling) in [
+            ("temperature", all),
+            ("top_k 50", Sampling { top_k: 50, ..all }),
+            ("top_p 0.9", Sampling { top_p: 0.9, ..all }),
+        ] {
+            group.bench_function(BenchmarkId::new(name, spread), |bencher| {
+                bencher.iter(|| {
+                    let rows = black_box(&logits).par_chunks_exact(vocab).enumerate();
+                    let tokens = rows.map(|(row, logits)| sampling.choose(logits, row as f64 / 128.0));
+                    tokens.sum::<usize>()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(15).warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
-    targets = products, quantization, attention
+    targets = products, quantization, attention, sampling
 }
 criterion_main!(benches);

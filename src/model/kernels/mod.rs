@@ -25,7 +25,10 @@ pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_s
 pub use input::{Form, Input};
 pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};
 pub use packed::{Int4Group, PANEL, PackedWeight, QuantizedRows};
-pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row};
+pub use rows::{
+    RopeAngles, Softmax, argmax, log_probability, quantize_weights, rms_norm_row, softmax_span_sums, softmax_weights,
+    span_maxima,
+};
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;
