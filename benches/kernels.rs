@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use essa::engine::Sampling;
 use essa::model::KvKind;
 use essa::model::kernels::{
-    BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, attend_row, packed_product,
+    BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, Tile, attend_row, packed_product,
 };
 use essa::seed::Seed;
 use half::f16;
@@ -89,6 +89,32 @@ fn products(criterion: &mut Criterion) {
     }
 }
 
+/// The same product by each tile that this processor has.
+fn tiles(criterion: &mut Criterion) {
+    let shape = SHAPES[0];
+    let mut group = criterion.benchmark_group("tile");
+    for rows in [1, 8, 128] {
+        group.throughput(Throughput::Elements((2 * rows * shape[0] * shape[1]) as u64));
+        for int4 in [false, true] {
+            for tile in Tile::ALL.into_iter().filter(|tile| tile.is_here()) {
+                let weight = packed(shape, int4).by(tile);
+                let input = filled(rows, shape[1], weight.group());
+                let mut out = vec![0.0; rows * shape[0]];
+                let finish = Finish {
+                    bias: None,
+                    side: None,
+                    add: false,
+                };
+                let name = format!("{tile:?} {}", if int4 { "int4" } else { "int8" });
+                group.bench_function(BenchmarkId::new(name, rows), |bencher| {
+                    bencher.iter(|| packed_product(&weight, black_box(&input), finish, &mut out));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 fn quantization(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quantize 576");
     for rows in [16, 128, 512] {
@@ -164,6 +190,6 @@ fn sampling(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(15).warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
-    targets = products, quantization, attention, sampling
+    targets = products, tiles, quantization, attention, sampling
 }
 criterion_main!(benches);

@@ -9,10 +9,12 @@
 //!
 //! This is the one room of the crate in which `unsafe` may stand: `view` looks at the memory of a tensor as a slice
 //! and lets threads write to disjoint parts of one, `simd` calls the same safe code compiled for wider vectors after asking
-//! the processor, and `vnni` is the one kernel that is written in the processor's own instructions.
+//! the processor, and `vnni` and `avx2` are the one kernel that is written in the processor's own instructions.
 
 mod adapter;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod input;
 mod output;
 mod packed;
@@ -34,7 +36,7 @@ pub use rows::{
     RopeAngles, Softmax, argmax, log_probability, quantize_weights, rms_norm_row, softmax_span_sums, softmax_weights,
     span_maxima,
 };
-pub use tile::PANEL;
+pub use tile::{PANEL, Tile};
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;

@@ -6,7 +6,7 @@
 //! plus 128, int4 as it is), and what the shift adds is a multiple of the row's sum, which is known.
 
 use super::quantized::QuantizedRows;
-use super::tile::{self, Line, PANEL, Panel, PanelScales, Piece, Sink};
+use super::tile::{Line, PANEL, Panel, PanelScales, Piece, Sink, Tile};
 use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -21,6 +21,7 @@ pub struct PackedWeight {
     /// `[panels, ⌈in / 4⌉, lines a step]`.
     lines: Vec<Line>,
     scales: Scales,
+    tile: Tile,
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +70,14 @@ impl PackedWeight {
             group,
             lines,
             scales,
+            tile: Tile::fastest(),
         }
+    }
+
+    /// The same matrix with its products computed by another tile than this processor's fastest, to compare them.
+    pub fn by(mut self, tile: Tile) -> Self {
+        self.tile = tile;
+        self
     }
 
     /// `[out, in]`.
@@ -243,6 +251,6 @@ pub fn products(weights: &[&PackedWeight], x: &QuantizedRows, sink: &impl Sink) 
                 )
             })
             .collect();
-        tile::strip(&panels, x, sink);
+        first.tile.strip(&panels, x, sink);
     });
 }

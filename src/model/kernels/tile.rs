@@ -4,7 +4,7 @@
 
 use super::quantized::QuantizedRows;
 #[cfg(target_arch = "x86_64")]
-use super::vnni;
+use super::{avx2, vnni};
 use half::f16;
 
 /// Outputs of one panel.
@@ -69,25 +69,66 @@ impl Panel<'_> {
     }
 }
 
-/// All rows through neighbouring panels.
-pub fn strip(panels: &[Panel], x: &QuantizedRows, sink: &impl Sink) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let wide = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq") && has!("fma");
-        if wide && has!("avx512vnni") {
-            // SAFETY: the processor has just said that it has the features that the tiles are compiled for.
-            unsafe {
-                match panels.first().map(|panel| panel.scales) {
-                    Some(PanelScales::Int8(_)) => vnni::strip::<false>(panels, x, sink),
-                    Some(PanelScales::Int4 { .. }) => vnni::strip::<true>(panels, x, sink),
-                    None => {}
+/// What the products of a panel are computed with. Each gives the same bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tile {
+    /// AVX-512 VNNI.
+    Vnni,
+    /// AVX2.
+    Avx2,
+    /// The safe twin, compiled for AVX2 where there is AVX2.
+    Safe,
+}
+
+impl Tile {
+    /// All of them, the fastest first.
+    pub const ALL: [Self; 3] = [Self::Vnni, Self::Avx2, Self::Safe];
+
+    /// The fastest that this processor has.
+    pub fn fastest() -> Self {
+        let mut all = Self::ALL.into_iter();
+        all.find(|tile| tile.is_here()).expect("the safe twin is always here")
+    }
+
+    /// Whether this processor has the instructions.
+    pub fn is_here(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::is_x86_feature_detected as has;
+            match self {
+                Self::Vnni => {
+                    let wide = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
+                    wide && has!("avx512vnni") && has!("fma")
                 }
+                Self::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
+                Self::Safe => true,
             }
-            return;
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        {
+            self == Self::Safe
         }
     }
-    panels.iter().for_each(|panel| portable_panel(panel, x, sink));
+
+    /// All rows through neighbouring panels.
+    pub fn strip(self, panels: &[Panel], x: &QuantizedRows, sink: &impl Sink) {
+        assert!(self.is_here(), "this processor has no {self:?}");
+        #[cfg(target_arch = "x86_64")]
+        {
+            let int4 = panels
+                .iter()
+                .any(|panel| matches!(panel.scales, PanelScales::Int4 { .. }));
+            // SAFETY: here and below: the processor has just said that it has the features that the tile is compiled for.
+            match (self, int4) {
+                (Self::Vnni, false) => return unsafe { vnni::strip::<false>(panels, x, sink) },
+                (Self::Vnni, true) => return unsafe { vnni::strip::<true>(panels, x, sink) },
+                (Self::Avx2, false) => return unsafe { avx2::strip::<false>(panels, x, sink) },
+                (Self::Avx2, true) => return unsafe { avx2::strip::<true>(panels, x, sink) },
+                (Self::Safe, _) => {}
+            }
+        }
+        panels.iter().for_each(|panel| portable_panel(panel, x, sink));
+    }
 }
 
 /// The safe twin of the tiles: one row at a time, the same operations in the same order.
@@ -149,13 +190,12 @@ fn portable_panel(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx2,fma,f16c")]
-        fn avx2(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
+        fn wider(panel: &Panel, x: &QuantizedRows, sink: &impl Sink) {
             portable_rows(panel, x, sink);
         }
-        use std::arch::is_x86_feature_detected as has;
-        if has!("avx2") && has!("fma") && has!("f16c") {
+        if Tile::Avx2.is_here() {
             // SAFETY: the processor has just said that it has every feature that this version is compiled for.
-            return unsafe { avx2(panel, x, sink) };
+            return unsafe { wider(panel, x, sink) };
         }
     }
     portable_rows(panel, x, sink);
@@ -181,41 +221,75 @@ mod tests {
         }
     }
 
-    /// Whatever this processor has, against the portable loop compiled for any: the same bits, for every size of the last tile,
-    /// widths that fill neither a step nor a group, and outputs that do not fill a panel.
+    fn random(seed: u64, n: usize) -> Vec<f32> {
+        Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect()
+    }
+
+    /// A matrix of random numbers, or of the largest there are.
+    fn weight([outputs, inputs]: [usize; 2], int4: bool, group: usize, largest: bool) -> PackedWeight {
+        let mut weight = match int4 {
+            true => PackedWeight::int4([outputs, inputs], group),
+            false => PackedWeight::int8([outputs, inputs], group),
+        };
+        for output in 0..outputs {
+            let w = if largest {
+                vec![if output % 3 == 0 { -1e3 } else { 1e3 }; inputs]
+            } else {
+                random(output as u64, inputs)
+            };
+            if int4 {
+                let q: Vec<u8> = w.iter().map(|w| (w * 4.0 + 8.0).clamp(0.0, 15.0) as u8).collect();
+                let group = |g: usize| Int4Group {
+                    scale: f16::from_f32(0.1 + g as f32),
+                    min: f16::from_f32(w[g]),
+                };
+                let groups: Vec<Int4Group> = (0..inputs.div_ceil(weight.group())).map(group).collect();
+                weight.set_int4_row(output, &q, &groups);
+            } else {
+                let q: Vec<i8> = w.iter().map(|w| (w * 40.0).clamp(-127.0, 127.0) as i8).collect();
+                weight.set_int8_row(output, &q, 0.3 + output as f32);
+            }
+        }
+        weight
+    }
+
+    fn sorted(bits: Bits) -> Vec<(usize, usize, u32)> {
+        let mut bits = bits.0.into_inner().expect("nobody panicked");
+        bits.sort_unstable();
+        bits
+    }
+
+    /// Every tile that this processor has, against the portable loop compiled for any: the same bits, for every size of the last
+    /// tile, widths that fill neither a step nor a group, groups of few and of many steps, outputs that do not fill a panel, and
+    /// numbers so large that 16 bits would not hold a sum too many.
     #[test]
     fn the_tiles_are_their_safe_twin() {
-        let random =
-            |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
-        for (rows, inputs, outputs) in (1..=17).map(|rows| (rows, 134, 45)).chain([(9, 64, 96), (3, 5, 1)]) {
-            for int4 in [false, true] {
-                let mut weight = match int4 {
-                    true => PackedWeight::int4([outputs, inputs], 32),
-                    false => PackedWeight::int8([outputs, inputs], 64),
-                };
-                for output in 0..outputs {
-                    let w = random(output as u64, inputs);
-                    if int4 {
-                        let q: Vec<u8> = w.iter().map(|w| (w * 4.0 + 8.0).clamp(0.0, 15.0) as u8).collect();
-                        let group = |g: usize| Int4Group {
-                            scale: f16::from_f32(0.1 + g as f32),
-                            min: f16::from_f32(w[g]),
-                        };
-                        let groups: Vec<Int4Group> = (0..inputs.div_ceil(32)).map(group).collect();
-                        weight.set_int4_row(output, &q, &groups);
-                    } else {
-                        let q: Vec<i8> = w.iter().map(|w| (w * 40.0).clamp(-127.0, 127.0) as i8).collect();
-                        weight.set_int8_row(output, &q, 0.3 + output as f32);
-                    }
+        let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.is_here()).collect();
+        println!("tiles here: {tiles:?}");
+        let sizes = (1..=17)
+            .map(|rows| (rows, 134, 45))
+            .chain([(9, 64, 96), (3, 5, 1), (5, 300, 33)]);
+        for ((rows, inputs, outputs), int4) in sizes.flat_map(|sizes| [(sizes, false), (sizes, true)]) {
+            for (group, largest) in [
+                (32, false),
+                (64, false),
+                (12, false),
+                (32, true),
+                (64, true),
+                (128, true),
+            ] {
+                let weight = weight([outputs, inputs], int4, group, largest);
+                let mut x = random(99, rows * inputs);
+                if largest {
+                    x.chunks_mut(inputs)
+                        .enumerate()
+                        .for_each(|(row, x)| x.fill(1.0 - 2.0 * (row % 2) as f32));
                 }
-                let x = random(99, rows * inputs);
                 let mut input = Input::default();
-                let group = weight.group();
                 input.fill([rows, inputs], Form::Int8 { group }, None, |row, out| {
                     out.copy_from_slice(&x[row * inputs..][..inputs]);
                 });
-                let (fast, safe) = (Bits(Mutex::default()), Bits(Mutex::default()));
-                weight.product(input.quantized(), &fast);
+                let safe = Bits(Mutex::default());
                 for panel in 0..outputs.div_ceil(PANEL) {
                     let piece = Piece {
                         worker: 0,
@@ -224,16 +298,16 @@ mod tests {
                     };
                     portable_rows(&weight.panel(panel, piece), input.quantized(), &safe);
                 }
-                let sorted = |bits: Bits| {
-                    let mut bits = bits.0.into_inner().expect("nobody panicked");
-                    bits.sort_unstable();
-                    bits
-                };
-                assert_eq!(
-                    sorted(fast),
-                    sorted(safe),
-                    "{rows} rows, {inputs} -> {outputs}, int4 {int4}"
-                );
+                let safe = sorted(safe);
+                for &tile in &tiles {
+                    let found = Bits(Mutex::default());
+                    weight.clone().by(tile).product(input.quantized(), &found);
+                    assert_eq!(
+                        sorted(found),
+                        safe,
+                        "{tile:?}: {rows} rows, {inputs} -> {outputs}, int4 {int4}, groups of {group}"
+                    );
+                }
             }
         }
     }
