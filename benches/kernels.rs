@@ -1,12 +1,16 @@
-//! The kernels alone: the packed product against libtorch's integer product, quantization, and attention over contexts.
+//! The kernels alone: the packed product against libtorch's integer product, quantization, attention over contexts, and
+//! the choice of tokens.
 //! Rates are in operations or bytes a second, so that they can be held against what the machine can do.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use essa::engine::Sampling;
 use essa::model::KvKind;
 use essa::model::kernels::{
-    BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, attend_row, packed_product,
+    BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, Tile, attend_row, packed_product,
 };
+use essa::seed::Seed;
 use half::f16;
+use rayon::prelude::*;
 use std::hint::black_box;
 use tch::{Device, Kind, Tensor};
 
@@ -85,6 +89,32 @@ fn products(criterion: &mut Criterion) {
     }
 }
 
+/// The same product by each tile that this processor has.
+fn tiles(criterion: &mut Criterion) {
+    let shape = SHAPES[0];
+    let mut group = criterion.benchmark_group("tile");
+    for rows in [1, 8, 128] {
+        group.throughput(Throughput::Elements((2 * rows * shape[0] * shape[1]) as u64));
+        for int4 in [false, true] {
+            for tile in Tile::ALL.into_iter().filter(|tile| tile.is_here()) {
+                let weight = packed(shape, int4).by(tile);
+                let input = filled(rows, shape[1], weight.group());
+                let mut out = vec![0.0; rows * shape[0]];
+                let finish = Finish {
+                    bias: None,
+                    side: None,
+                    add: false,
+                };
+                let name = format!("{tile:?} {}", if int4 { "int4" } else { "int8" });
+                group.bench_function(BenchmarkId::new(name, rows), |bencher| {
+                    bencher.iter(|| packed_product(&weight, black_box(&input), finish, &mut out));
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
 fn quantization(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("quantize 576");
     for rows in [16, 128, 512] {
@@ -127,9 +157,39 @@ fn attention(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// 128 rows of SmolLM2's vocabulary, all rows at once as the engine has them. A spread of 6 puts nine tenths of the
+/// probability on tens of tokens, as text does; a spread of 1 on thousands.
+fn sampling(criterion: &mut Criterion) {
+    let (rows, vocab) = (128, 49_152);
+    let all = Sampling {
+        temperature: 1.0,
+        ..Default::default()
+    };
+    let mut group = criterion.benchmark_group("sampling");
+    group.throughput(Throughput::Elements(rows as u64));
+    for spread in [6.0, 1.0] {
+        let row = |row: usize| Seed::new(3).fold(row as u64).normals(vocab);
+        let logits: Vec<f32> = (0..rows).flat_map(row).map(|z| (spread * z) as f32).collect();
+        for (name, sampling) in [
+            ("temperature", all),
+            ("top_k 50", Sampling { top_k: 50, ..all }),
+            ("top_p 0.9", Sampling { top_p: 0.9, ..all }),
+        ] {
+            group.bench_function(BenchmarkId::new(name, spread), |bencher| {
+                bencher.iter(|| {
+                    let rows = black_box(&logits).par_chunks_exact(vocab).enumerate();
+                    let tokens = rows.map(|(row, logits)| sampling.choose(logits, row as f64 / 128.0));
+                    tokens.sum::<usize>()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(15).warm_up_time(std::time::Duration::from_millis(300)).measurement_time(std::time::Duration::from_secs(1));
-    targets = products, quantization, attention
+    targets = products, tiles, quantization, attention, sampling
 }
 criterion_main!(benches);

@@ -4,8 +4,15 @@
 //! ```text
 //! cargo bench --bench throughput -- [--precision int8] [--candidates 16] [--prompts 8] [--prompt-tokens 45] [--new-tokens 64] [--repeats 3]
 //! ```
+//!
+//! With `--sweep` it walks along axes instead and prints an object for each point, a few seconds each: rates there are by the
+//! engine's own clock, which shares a step's time out by its rows.
+//!
+//! ```text
+//! cargo bench --bench throughput -- --sweep rank,candidates,rows,context [--precision int8] [--seconds 3]
+//! ```
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::{Lora, PeftAdapter};
 use essa::adapter::{AdapterBank, Space};
@@ -15,7 +22,7 @@ use essa::seed::Seed;
 use std::path::PathBuf;
 use std::time::Instant;
 
-#[derive(Parser)]
+#[derive(Clone, Parser)]
 struct Arguments {
     #[arg(long, env = "ESSA_MODEL")]
     model: PathBuf,
@@ -41,14 +48,132 @@ struct Arguments {
     /// Rows of a step.
     #[arg(long, default_value_t = Limits::default().rows)]
     rows: usize,
+    /// Walks along these axes, and leaves the flags above but `--precision` and `--model` to them.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    sweep: Vec<Axis>,
+    /// A point of a sweep is repeated until this time has passed.
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
     /// `cargo bench` says so.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
+/// What a sweep varies; the rest stays at 16 candidates of rank 8 with 8 prompts each.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Axis {
+    /// Rank of the adapters; 0 is none.
+    Rank,
+    /// Candidates that share 128 rows.
+    Candidates,
+    /// Rows of a step, with as many sequences.
+    Rows,
+    /// Tokens that a row attends to, 4 sequences.
+    Context,
+}
+
+impl Axis {
+    fn points(self) -> Vec<usize> {
+        match self {
+            Self::Rank => vec![0, 2, 4, 8, 16, 32],
+            Self::Candidates => vec![1, 4, 16, 64, 128],
+            Self::Rows => (0..=10).map(|power| 1 << power).collect(),
+            Self::Context => (6..=11).map(|power| 1 << power).collect(),
+        }
+    }
+
+    fn at(self, point: usize, common: &Arguments) -> Arguments {
+        let mut arguments = Arguments {
+            candidates: 16,
+            prompts: 8,
+            prompt_tokens: 16,
+            common_tokens: 0,
+            new_tokens: 17,
+            rank: 8,
+            rows: Limits::default().rows,
+            ..common.clone()
+        };
+        match self {
+            Self::Rank => arguments.rank = point,
+            Self::Candidates => (arguments.candidates, arguments.prompts) = (point, 128 / point),
+            Self::Rows => {
+                arguments.candidates = point.min(16);
+                arguments.prompts = point / arguments.candidates;
+                arguments.rows = point;
+                (arguments.prompt_tokens, arguments.new_tokens) = (8, 9);
+            }
+            Self::Context => {
+                (arguments.candidates, arguments.prompts) = (4, 1);
+                arguments.prompt_tokens = point - 16;
+                arguments.new_tokens = 16;
+            }
+        }
+        arguments
+    }
+}
+
+fn sweep(arguments: &Arguments, weights: &Weights) {
+    for axis in &arguments.sweep {
+        for point in axis.points() {
+            let at = axis.at(point, arguments);
+            if at.prompt_tokens + at.new_tokens > weights.config().context {
+                continue;
+            }
+            let model = Transformer::load(weights, LoadOptions::from(at.precision)).expect("a model that loads");
+            let limits = Limits {
+                rows: at.rows,
+                ..Default::default()
+            };
+            let mut engine = Engine::new(model, limits);
+            let bank = (at.rank > 0).then(|| bank(weights, &engine, &at));
+            let requests = requests(&at, at.new_tokens, weights.config().vocab);
+            let mut once = || {
+                let before = engine.stats();
+                let written = engine.generate(&requests, bank.as_ref(), &mut || true);
+                written.expect("texts").expect("not stopped");
+                let after = engine.stats();
+                // The first token of a text comes out of its prompt's last row.
+                let decoded = after.completion_tokens - before.completion_tokens - requests.len();
+                (
+                    (after.prompt_tokens - before.prompt_tokens) as f64 / (after.prefill_s - before.prefill_s),
+                    decoded as f64 / (after.decode_s - before.decode_s),
+                )
+            };
+            // The first run finds caches cold and memory untouched; where a run is long, that is little of it.
+            let started = Instant::now();
+            let mut rates = vec![once()];
+            if started.elapsed().as_secs_f64() < arguments.seconds {
+                rates.clear();
+            }
+            while rates.is_empty() || started.elapsed().as_secs_f64() < arguments.seconds {
+                rates.push(once());
+            }
+            let (prefill, decode): (Vec<f64>, Vec<f64>) = rates.into_iter().unzip();
+            let report = serde_json::json!({
+                "sweep": format!("{axis:?}").to_lowercase(),
+                "precision": format!("{:?}", at.precision).to_lowercase(),
+                "rank": at.rank,
+                "candidates": at.candidates,
+                "prompts": at.prompts,
+                "prompt_tokens": at.prompt_tokens,
+                "new_tokens": at.new_tokens,
+                "rows": at.rows,
+                "threads": rayon::current_num_threads(),
+                "repeats": prefill.len(),
+                "prefill_tokens_per_s": median(prefill),
+                "decode_tokens_per_s": median(decode),
+            });
+            println!("{report}");
+        }
+    }
+}
+
 fn main() {
     let arguments = Arguments::parse();
     let weights = Weights::open(&arguments.model).expect("a model");
+    if !arguments.sweep.is_empty() {
+        return sweep(&arguments, &weights);
+    }
     let started = Instant::now();
     let model = Transformer::load(&weights, LoadOptions::from(arguments.precision)).expect("a model that loads");
     let load_s = started.elapsed().as_secs_f64();

@@ -3,6 +3,10 @@
 
 mod common;
 
+#[path = "support/gguf_writer.rs"]
+#[allow(dead_code)]
+mod gguf_writer;
+
 use common::{Item, bank, data, fixture, greedy, json, real_model};
 use essa::adapter::Space;
 use essa::adapter::peft::PeftAdapter;
@@ -10,6 +14,8 @@ use essa::engine::text::Opened;
 use essa::engine::{Engine, Limits, ScoreRequest};
 use essa::model::{Device, KvKind, LoadOptions, Precision, Products, Transformer, Weights};
 use essa::seed::Seed;
+use gguf_writer::GgufWriter;
+use half::f16;
 use proptest::prelude::*;
 use std::path::Path;
 
@@ -122,6 +128,144 @@ fn the_real_model_agrees_with_its_plain_twin() {
     let (apart, of_int8, of_twin) = (mean(&int8, &int8_twin), mean(&int8, &f32), mean(&int8_twin, &f32));
     println!("int8: mean |Δ| from the twin {apart:.3}, from f32 {of_int8:.3}, the twin's from f32 {of_twin:.3}");
     assert!((of_int8 / of_twin - 1.0).abs() < 0.15 && apart < 1.5 * of_twin);
+}
+
+/// A type of GGUF's blocks of 32, and how a random one is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Blocks {
+    F32 = 0,
+    Q4_0 = 2,
+    Q4_1 = 3,
+    Q8_0 = 8,
+}
+
+impl Blocks {
+    /// One block of numbers of about ±0.2.
+    fn block(self, seed: Seed) -> Vec<u8> {
+        let bytes = |n: u64| {
+            (0..n)
+                .map(|i| (seed.fold(i).uniform() * 256.0) as u8)
+                .collect::<Vec<u8>>()
+        };
+        let half = |x: f32| f16::from_f32(x * (0.75 + 0.5 * seed.named("scale").uniform() as f32)).to_le_bytes();
+        match self {
+            Self::F32 => seed
+                .normals(32)
+                .iter()
+                .flat_map(|z| (0.1 * *z as f32).to_le_bytes())
+                .collect(),
+            Self::Q4_0 => [&half(0.025)[..], &bytes(16)].concat(),
+            Self::Q4_1 => [&half(0.025)[..], &half(-0.2), &bytes(16)].concat(),
+            Self::Q8_0 => [&half(0.0016)[..], &bytes(32)].concat(),
+        }
+    }
+}
+
+/// A small llama as GGUF whose matrices are of one type each.
+fn small_gguf(of: impl Fn(&str) -> Blocks) -> Vec<u8> {
+    let (hidden, heads, kv_heads, intermediate, layers, vocab) = (64_u64, 4_u64, 2, 96_u64, 2, 96_u64);
+    let kv_width = hidden / heads * kv_heads;
+    let mut file = GgufWriter::default();
+    file.string("general.architecture", "llama");
+    for (key, value) in [
+        ("embedding_length", hidden),
+        ("block_count", layers),
+        ("attention.head_count", heads),
+        ("attention.head_count_kv", kv_heads),
+        ("feed_forward_length", intermediate),
+        ("context_length", 64),
+    ] {
+        file.u32(&format!("llama.{key}"), value as u32);
+    }
+    file.raw("llama.attention.layer_norm_rms_epsilon", 6, &1e-5_f32.to_le_bytes());
+    let norm = 1_f32.to_le_bytes().repeat(hidden as usize);
+    let mut matrix = |name: &str, shape: [u64; 2]| {
+        let blocks = of(name);
+        let seed = Seed::new(11).named(name);
+        let bytes: Vec<u8> = (0..shape[0] * shape[1] / 32)
+            .flat_map(|index| blocks.block(seed.fold(index)))
+            .collect();
+        file.tensor(&format!("{name}.weight"), &shape, blocks as u32, &bytes);
+    };
+    matrix("token_embd", [vocab, hidden]);
+    for layer in 0..layers {
+        for (name, shape) in [
+            ("attn_q", [hidden, hidden]),
+            ("attn_k", [kv_width, hidden]),
+            ("attn_v", [kv_width, hidden]),
+            ("attn_output", [hidden, hidden]),
+            ("ffn_gate", [intermediate, hidden]),
+            ("ffn_up", [intermediate, hidden]),
+            ("ffn_down", [hidden, intermediate]),
+        ] {
+            matrix(&format!("blk.{layer}.{name}"), shape);
+        }
+    }
+    file.tensor("output_norm.weight", &[hidden], 0, &norm);
+    for layer in 0..layers {
+        for name in ["attn_norm", "ffn_norm"] {
+            file.tensor(&format!("blk.{layer}.{name}.weight"), &[hidden], 0, &norm);
+        }
+    }
+    file.finish()
+}
+
+/// Files mix types. Matrices that read one input (q, k and v; gate and up) have its activations quantized once, so where one
+/// of them has 4-bit blocks in groups of 32 and another is rounded in groups of `model.group_size`, that has to be settled.
+#[test]
+fn a_file_that_mixes_block_types_runs_in_int4() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("mixed.gguf");
+    let tokens = |n: u64| {
+        (0..n)
+            .map(|i| (Seed::new(4).fold(i).uniform() * 96.0) as u32)
+            .collect::<Vec<u32>>()
+    };
+    let request = ScoreRequest {
+        prompt_ids: tokens(40)[..3].to_vec(),
+        completion_ids: tokens(40)[3..].to_vec(),
+        candidate: 0,
+    };
+    use Blocks::{F32, Q4_0, Q4_1, Q8_0};
+    for (first, second) in [(Q4_0, Q8_0), (Q4_0, F32), (Q8_0, Q4_1), (Q4_0, Q4_1), (F32, F32)] {
+        let of = |name: &str| match name.rsplit_once('.').map_or(name, |(_, name)| name) {
+            "ffn_gate" | "attn_q" => first,
+            "ffn_up" | "attn_v" => second,
+            _ => Q4_0,
+        };
+        std::fs::write(&path, small_gguf(of)).expect("a file");
+        let options = LoadOptions {
+            kv_cache: KvKind::F32,
+            ..Precision::Int4.into()
+        };
+        assert_ne!(
+            options.group_size, 32,
+            "rounding has groups of another size than blocks"
+        );
+        let (weights, mut engine) = load(&path, options, Limits::default());
+        let score = |engine: &mut Engine| {
+            engine
+                .score(std::slice::from_ref(&request), None)
+                .expect("scores")
+                .remove(0)
+        };
+        let found = score(&mut engine);
+        let expected = score(&mut twin(&weights, options));
+        let (_, mut exact) = load(&path, Precision::F32.into(), Limits::default());
+        let exact = score(&mut exact);
+        let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
+        let middle = vec![exact.iter().sum::<f32>() / exact.len() as f32; exact.len()];
+        let (apart, rounded, spread) = (mean(&found, &expected), mean(&found, &exact), mean(&exact, &middle));
+        println!(
+            "{first:?} and {second:?}: mean |Δ log-probability| {apart:.1e} from the twin, {rounded:.2} from f32, spread {spread:.2}"
+        );
+        assert!(found.len() == 37 && apart < 1e-4, "{first:?} and {second:?}: {apart}");
+        // Both share what decides on groups, so f32 has to say that they compute this model and no other.
+        assert!(
+            rounded < 0.3 * spread,
+            "{first:?} and {second:?}: {rounded} of {spread}"
+        );
+    }
 }
 
 /// 64 prompts that begin with the same 200 tokens: twelve whole blocks are read once.

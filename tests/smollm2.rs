@@ -7,10 +7,11 @@ use common::{Item, data, fixture, greedy, json, real_model};
 use essa::engine::text::Opened;
 use essa::engine::tokenizer::Tokenizer;
 use essa::engine::{Engine, Limits, ScoreRequest};
-use essa::model::{Precision, Products, Transformer, Weights};
+use essa::model::{Module, Precision, Products, Transformer, Weights};
 use essa::task::Message;
 use serde::Deserialize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::OnceLock;
 
 #[derive(Deserialize)]
@@ -290,4 +291,82 @@ fn int4_takes_the_files_own_blocks() {
         int4.0 / 1048576.0
     );
     assert!(layers < 0.625 && whole < 0.71, "{layers} {whole}");
+}
+
+/// What a process that loads one model needed, in bytes.
+#[derive(Deserialize)]
+struct Loaded {
+    peak: u64,
+    weights: u64,
+    file: u64,
+}
+
+const LOADS: &str = "ESSA_TEST_LOADS";
+
+/// Loads a model in a process of its own, which is this test again, told by the environment what to do. With `copies` it
+/// also holds every matrix in f32, as a loader would that reads a file before it converts it.
+fn load_alone(model: &Path, precision: &str, copies: bool) -> Loaded {
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "loading_never_holds_the_model_twice", "--nocapture"])
+        .env(LOADS, format!("{precision} {copies} {}", model.display()))
+        .output()
+        .expect("this program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find(|line| line.starts_with('{'));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("{said}"))).expect("what the process says")
+}
+
+fn load_and_say(task: &str) {
+    let mut words = task.splitn(3, ' ');
+    let mut next = || words.next().expect("three words");
+    let precision: Precision = next().parse().expect("a precision");
+    let copies = next() == "true";
+    let weights = Weights::open(&PathBuf::from(next())).expect("a model");
+    let names = (0..weights.config().layers).flat_map(|layer| Module::ALL.map(|module| module.path(layer)));
+    let copy = |name: String| weights.read(&format!("{name}.weight")).expect("a matrix");
+    let copies: Vec<Vec<f32>> = names.filter(|_| copies).map(copy).collect();
+    let model = Transformer::load(&weights, precision.into()).expect("a model");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("a peak");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("KiB");
+    println!(
+        "\n{}",
+        serde_json::json!({
+            "peak": peak * 1024,
+            "weights": model.weight_bytes(),
+            "file": weights.file_bytes().expect("a file"),
+        })
+    );
+    drop(copies);
+}
+
+/// Rows are converted as they are read and the file gives its pages back, so loading peaks little above what stays. What any
+/// process needs (libtorch, most of all) is what loading a tiny model needs.
+#[test]
+fn loading_never_holds_the_model_twice() {
+    if let Ok(task) = std::env::var(LOADS) {
+        return load_and_say(&task);
+    }
+    let Some(path) = real_model() else { return };
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    for precision in ["f32", "bf16", "int8", "int4"] {
+        let tiny = load_alone(&fixture("llama-tied-gqa1"), precision, false).peak;
+        let above = |loaded: &Loaded| loaded.peak.saturating_sub(tiny);
+        let loaded = load_alone(&path, precision, false);
+        let copied = load_alone(&path, precision, true);
+        println!(
+            "{precision}: peak {:.0} MiB above a tiny model's {:.0}, weights {:.0}, file {:.0}; with copies in f32 {:.0}",
+            mib(above(&loaded)),
+            mib(tiny),
+            mib(loaded.weights),
+            mib(loaded.file),
+            mib(above(&copied)),
+        );
+        let bound = loaded.file + loaded.weights;
+        assert!(above(&loaded) <= bound, "{precision}: {} of {bound}", above(&loaded));
+        assert!(above(&copied) > bound, "{precision}: a second copy goes unseen");
+    }
 }

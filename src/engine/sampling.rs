@@ -1,8 +1,9 @@
 //! From one row of logits to one token. The uniform number comes from outside, out of the row's own stream, so a
-//! text does not depend on what else is in the batch.
+//! text does not depend on what else is in the batch. A row is never sorted, and the order of every sum is the row's own,
+//! so the same row and the same number give the same token anywhere.
 
 use crate::error::{Error, Result};
-use crate::model::kernels::argmax;
+use crate::model::kernels::{Softmax, argmax, softmax_span_sums, softmax_weights, span_maxima};
 use serde::{Deserialize, Serialize};
 
 /// How a token is chosen.
@@ -51,50 +52,210 @@ impl Sampling {
     }
 
     /// The token for these logits; `uniform` in [0, 1). Filters apply in the order of Hugging Face's generate:
-    /// temperature, top-k, top-p.
+    /// temperature, top-k, top-p. The uniform number walks what they keep from the likeliest token down, and without
+    /// them the vocabulary as it stands. A token whose logit is no number or −∞ is never drawn, if there is another.
     pub fn choose(&self, logits: &[f32], uniform: f64) -> usize {
         if self.is_greedy() {
             return argmax(logits) as usize;
         }
-        let mut order: Vec<u32> = (0..logits.len() as u32).collect();
-        let likelier = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
-        if self.top_k > 0 && self.top_k < order.len() {
-            order.select_nth_unstable_by(self.top_k - 1, likelier);
-            order.truncate(self.top_k);
+        let row = Row::new(logits, self.temperature);
+        let drawn = match (self.keeps_few(logits.len()), self.top_p < 1.0) {
+            (false, false) => row.draw(uniform),
+            (true, _) => {
+                let mut tokens = row.likeliest(self.top_k);
+                let total = row.weights(&tokens).iter().sum();
+                row.draw_sorted(&mut tokens, self.top_p, total, uniform)
+            }
+            (false, true) => {
+                let total = row.span_sums().iter().sum();
+                let mut tokens = row.reaching(row.below_mass(self.top_p, total));
+                row.draw_sorted(&mut tokens, self.top_p, total, uniform)
+            }
+        };
+        // Nothing has a weight where the largest is no finite number, or the temperature nearly none.
+        drawn.unwrap_or_else(|| argmax(logits) as usize)
+    }
+
+    fn keeps_few(&self, vocab: usize) -> bool {
+        self.top_k > 0 && self.top_k < vocab
+    }
+}
+
+/// A token and its logit in one number, the likelier the smaller; of equals, the first is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Ranked(u64);
+
+impl Ranked {
+    fn new(token: usize, logit: f32) -> Self {
+        Self(u64::from(!Self::turned(logit.to_bits())) << 32 | token as u64)
+    }
+
+    fn token(self) -> usize {
+        self.0 as u32 as usize
+    }
+
+    fn logit(self) -> f32 {
+        let bits = !((self.0 >> 32) as u32);
+        f32::from_bits(if bits >> 31 == 1 { bits ^ 1 << 31 } else { !bits })
+    }
+
+    /// Bits in the order of the numbers that they stand for: negative ones count backwards.
+    fn turned(bits: u32) -> u32 {
+        if bits >> 31 == 1 { !bits } else { bits ^ 1 << 31 }
+    }
+}
+
+/// Neighbouring tokens that are looked at as one before they are looked at one by one.
+const SPAN: usize = 256;
+
+/// A row of logits, and the largest of each span.
+struct Row<'a> {
+    logits: &'a [f32],
+    temperature: f64,
+    maxima: Vec<f32>,
+    softmax: Softmax,
+}
+
+impl<'a> Row<'a> {
+    fn new(logits: &'a [f32], temperature: f64) -> Self {
+        let mut maxima = vec![0.0; logits.len().div_ceil(SPAN)];
+        span_maxima(logits, SPAN, &mut maxima);
+        let softmax = Softmax {
+            largest: maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            inverse_temperature: (1.0 / temperature) as f32,
+        };
+        Self {
+            logits,
+            temperature,
+            maxima,
+            softmax,
         }
-        order.sort_unstable_by(likelier);
-        let largest = f64::from(logits[order[0] as usize]);
-        let weight = |token: &u32| ((f64::from(logits[*token as usize]) - largest) / self.temperature).exp();
-        let weights: Vec<f64> = order.iter().map(weight).collect();
-        let total: f64 = weights.iter().sum();
-        let mut kept = weights.len();
-        if self.top_p < 1.0 {
-            let mut sum = 0.0;
-            kept = weights
-                .iter()
-                .take_while(|weight| {
-                    let before = sum;
-                    sum += **weight;
-                    before < self.top_p * total
-                })
-                .count()
-                .max(1);
+    }
+
+    /// The token where `uniform` of the vocabulary's weight is passed.
+    fn draw(&self, uniform: f64) -> Option<usize> {
+        let sums = self.span_sums();
+        let left = uniform * sums.iter().sum::<f64>();
+        let (span, left) = walk(sums.into_iter(), left)?;
+        let first = span * SPAN;
+        let logits = &self.logits[first..self.logits.len().min(first + SPAN)];
+        let mut weights = [0.0; SPAN];
+        softmax_weights(self.softmax, logits, &mut weights);
+        let (inside, _) = walk(weights[..logits.len()].iter().copied().map(f64::from), left)?;
+        Some(first + inside)
+    }
+
+    fn span_sums(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.maxima.len()];
+        softmax_span_sums(self.softmax, self.logits, SPAN, &mut sums);
+        sums
+    }
+
+    /// The token where `uniform` of the weight of those is passed that `top_p` of `total` keeps, likeliest first.
+    fn draw_sorted(&self, tokens: &mut [Ranked], top_p: f64, total: f64, uniform: f64) -> Option<usize> {
+        let (mut kept, mut mass) = (tokens.len(), total);
+        if top_p < 1.0 {
+            // The token that fills the share up to the last bit is the last one.
+            let wanted = (top_p * total).next_down();
+            let (last, left) = self.passes(tokens, wanted)?;
+            kept = last + 1;
+            mass = wanted - left + self.weights(&tokens[last..kept])[0];
         }
-        let mut left = uniform * weights[..kept].iter().sum::<f64>();
-        for (token, weight) in order.iter().zip(&weights[..kept]) {
-            left -= weight;
-            if left < 0.0 {
-                return *token as usize;
+        let (place, _) = self.passes(&mut tokens[..kept], uniform * mass)?;
+        Some(tokens[place].token())
+    }
+
+    /// [`walk`] over the tokens from the likeliest down, all of which weigh something. Nothing is sorted but a last few:
+    /// halves are parted, and only the one in which the walk ends is looked into. The tokens before that end up before it.
+    fn passes(&self, tokens: &mut [Ranked], mut left: f64) -> Option<(usize, f64)> {
+        const FEW: usize = 64;
+        let mut range = 0..tokens.len();
+        while range.len() > FEW {
+            let middle = range.len() / 2;
+            let within = &mut tokens[range.clone()];
+            within.select_nth_unstable(middle);
+            let weight: f64 = self.weights(&within[..middle]).iter().sum();
+            if left < weight {
+                range.end = range.start + middle;
+            } else {
+                left -= weight;
+                range.start += middle;
             }
         }
-        order[kept - 1] as usize
+        let within = &mut tokens[range.clone()];
+        within.sort_unstable();
+        let (place, left) = walk(self.weights(within).into_iter(), left)?;
+        Some((range.start + place, left))
     }
+
+    fn weights(&self, tokens: &[Ranked]) -> Vec<f64> {
+        let logits: Vec<f32> = tokens.iter().map(|token| token.logit()).collect();
+        let mut weights = vec![0.0; tokens.len()];
+        softmax_weights(self.softmax, &logits, &mut weights);
+        weights.into_iter().map(f64::from).collect()
+    }
+
+    /// The `k` likeliest tokens, as far as they weigh something.
+    fn likeliest(&self, k: usize) -> Vec<Ranked> {
+        let mut tokens = self.reaching(self.below_top(k));
+        if k < tokens.len() {
+            tokens.select_nth_unstable(k);
+            tokens.truncate(k);
+        }
+        tokens
+    }
+
+    /// A logit that at least `k` tokens reach: that of the k-th largest of the spans' maxima, if there are so many.
+    fn below_top(&self, k: usize) -> f32 {
+        if k > self.maxima.len() {
+            return f32::NEG_INFINITY;
+        }
+        let mut maxima = self.maxima.clone();
+        *maxima.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
+    }
+
+    /// A logit that every token reaches which a share `top_p` of `total` needs: all tokens below half of what is left,
+    /// shared out over the vocabulary, do not hold what is left.
+    fn below_mass(&self, top_p: f64, total: f64) -> f32 {
+        let weight = (1.0 - top_p) * total / (2 * self.logits.len()) as f64;
+        let cut = f64::from(self.softmax.largest) + self.temperature * weight.ln();
+        (cut as f32).next_down()
+    }
+
+    /// The tokens whose logits reach `cut` and that weigh something.
+    fn reaching(&self, cut: f32) -> Vec<Ranked> {
+        let mut tokens = Vec::new();
+        for (span, maximum) in self.maxima.iter().enumerate() {
+            if *maximum >= cut {
+                let first = span * SPAN;
+                let logits = self.logits[first..].iter().take(SPAN).enumerate();
+                let reach = logits.filter(|(_, logit)| **logit >= cut && self.softmax.weighs(**logit));
+                tokens.extend(reach.map(|(inside, logit)| Ranked::new(first + inside, *logit)));
+            }
+        }
+        tokens
+    }
+}
+
+/// The first of the weights that is more than what is `left` after those before it, and what is left there. Rounding may
+/// leave a little after all of them, which is the last one's.
+fn walk(weights: impl Iterator<Item = f64>, mut left: f64) -> Option<(usize, f64)> {
+    let mut last = None;
+    for (place, weight) in weights.enumerate().filter(|(_, weight)| *weight > 0.0) {
+        last = Some((place, left));
+        if left < weight {
+            break;
+        }
+        left -= weight;
+    }
+    last
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::seed::Seed;
+    use proptest::prelude::*;
 
     #[test]
     fn greedy_takes_the_first_of_the_largest() {
@@ -145,6 +306,89 @@ mod tests {
                 assert!((found - expected).abs() < 0.018, "{sampling:?}: {found} {expected}");
                 assert!(expected > 0.0 || *found == 0.0);
             }
+        }
+    }
+
+    /// Every token that is kept, in the order in which it is drawn, and the probability that ends with it, by sorting all
+    /// of them in double precision. The number is how near a filter came to keeping one token more or less.
+    fn plainly(sampling: Sampling, logits: &[f32]) -> (Vec<usize>, Vec<f64>, f64) {
+        let weight = |token: &usize| (f64::from(logits[*token]) / sampling.temperature).exp();
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        let filtered = sampling.top_p < 1.0 || (1..logits.len()).contains(&sampling.top_k);
+        if filtered {
+            order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
+        }
+        if sampling.top_k > 0 {
+            order.truncate(sampling.top_k);
+        }
+        let mut nearest = f64::INFINITY;
+        if sampling.top_p < 1.0 {
+            let total: f64 = order.iter().map(weight).sum();
+            let (mut kept, mut sum) = (0, 0.0);
+            while kept < order.len() && sum < sampling.top_p {
+                sum += weight(&order[kept]) / total;
+                nearest = nearest.min((sum - sampling.top_p).abs());
+                kept += 1;
+            }
+            order.truncate(kept);
+        }
+        let total: f64 = order.iter().map(weight).sum();
+        let mut sum = 0.0;
+        let ends = order.iter().map(|token| {
+            sum += weight(token) / total;
+            sum
+        });
+        let ends = ends.collect();
+        (order, ends, nearest)
+    }
+
+    proptest! {
+        /// Against the plain version. Steps make ties; weights are f32, so a draw within 1e-5 of the edge between two
+        /// tokens may fall on either side.
+        #[test]
+        fn the_token_is_the_plain_versions(
+            seed in any::<u64>(), n in 1..3000_usize, spread in 0.1..8.0_f64, steps in prop::sample::select(vec![0.0, 2.0, 0.25]),
+            temperature in 0.2..3.0_f64, uniform in 0.0..1.0_f64,
+            top_k in prop_oneof![Just(0), 1..400_usize], top_p in prop_oneof![Just(1.0), 0.01..0.9999_f64],
+        ) {
+            let round = |z: f64| if steps > 0.0 { (z / steps).round() * steps } else { z };
+            let logits: Vec<f32> = Seed::new(seed).normals(n).iter().map(|z| round(z * spread) as f32).collect();
+            let sampling = Sampling { temperature, top_p, top_k };
+            let (order, ends, nearest) = plainly(sampling, &logits);
+            prop_assume!(nearest > 1e-6);
+            let found = sampling.choose(&logits, uniform);
+            let place = order.iter().position(|token| *token == found);
+            prop_assert!(place.is_some(), "{} is not kept", found);
+            let place = place.expect("just asked");
+            let begins = if place > 0 { ends[place - 1] } else { 0.0 };
+            prop_assert!(begins - 1e-5 < uniform && uniform < ends[place] + 1e-5, "{} of {:?}", found, order);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_never_drawn() {
+        let mut logits = vec![f32::NEG_INFINITY; 600];
+        logits[3] = f32::NAN;
+        (logits[300], logits[599]) = (1.0, 1.0);
+        let all = Sampling {
+            temperature: 1.0,
+            ..Default::default()
+        };
+        for sampling in [
+            all,
+            Sampling { top_k: 5, ..all },
+            Sampling { top_k: 500, ..all },
+            Sampling { top_p: 0.9, ..all },
+            Sampling {
+                top_p: 0.9,
+                top_k: 5,
+                ..all
+            },
+        ] {
+            let drawn = [0.0, 0.4999, 0.5001, 1.0_f64.next_down()].map(|uniform| sampling.choose(&logits, uniform));
+            assert_eq!(drawn, [300, 300, 599, 599], "{sampling:?}");
+            assert_eq!(sampling.choose(&[f32::NEG_INFINITY, f32::INFINITY], 0.5), 1);
+            assert_eq!(sampling.choose(&[f32::NAN; 2], 0.5), 0);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::adapter::{Side, middle};
 use super::for_row_numbers;
-use super::packed::QuantizedRows;
+use super::quantized::QuantizedRows;
 use super::rows::quantize_row;
 use super::view::Shared;
 

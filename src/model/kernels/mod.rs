@@ -9,23 +9,34 @@
 //!
 //! This is the one room of the crate in which `unsafe` may stand: `view` looks at the memory of a tensor as a slice
 //! and lets threads write to disjoint parts of one, `simd` calls the same safe code compiled for wider vectors after asking
-//! the processor, and `packed` has the one kernel that is written in the processor's own instructions.
+//! the processor, and `vnni` and `avx2` are the one kernel that is written in the processor's own instructions.
 
 mod adapter;
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 mod input;
 mod output;
 mod packed;
+mod quantized;
 mod rows;
 mod simd;
+mod tile;
 mod view;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 pub use adapter::{Side, SidePath};
 pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_store};
 pub use input::{Form, Input};
 pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};
-pub use packed::{Int4Group, PANEL, PackedWeight, QuantizedRows};
-pub use rows::{RopeAngles, argmax, log_probability, quantize_weights, rms_norm_row};
+pub use packed::{Int4Group, PackedWeight};
+pub use quantized::QuantizedRows;
+pub use rows::{
+    RopeAngles, Softmax, argmax, log_probability, quantize_weights, rms_norm_row, softmax_span_sums, softmax_weights,
+    span_maxima,
+};
+pub use tile::{PANEL, Tile};
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;

@@ -4,8 +4,9 @@
 use super::adapter::Side;
 use super::for_row_numbers;
 use super::input::Input;
-use super::packed::{PANEL, PackedWeight, Piece, Sink, products};
+use super::packed::{PackedWeight, products};
 use super::simd::{exp, simd};
+use super::tile::{PANEL, Piece, Sink};
 use super::view::Shared;
 use rayon::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Everything that happens to one row on its own: normalisation, quantization, the gated activation, rotary positions,
-//! and the log-probability of a token.
+//! the log-probability of a token, and what a token is drawn by.
 
-use super::simd::{dot, exp, map_sum, max, simd};
+use super::simd::{LANES, dot, exp, map_sum, max, simd};
 
 simd! {
     /// RMSNorm (arXiv 1910.07467): x · w / √(mean(x²) + ε). All `[width]`.
@@ -136,6 +136,66 @@ simd! {
         let largest = max(logits);
         let sum = map_sum(logits, |logit| exp(logit - largest));
         chosen - largest - sum.ln()
+    }
+}
+
+/// Softmax without its denominator: e^((logit − largest) / temperature).
+#[derive(Clone, Copy, Debug)]
+pub struct Softmax {
+    /// The largest logit, whose weight is 1.
+    pub largest: f32,
+    /// 1 / temperature.
+    pub inverse_temperature: f32,
+}
+
+impl Softmax {
+    /// Whether a logit's weight is above 0: not where single precision would not do, and not for −∞ and NaN.
+    #[inline(always)]
+    pub fn weighs(self, logit: f32) -> bool {
+        (logit - self.largest) * self.inverse_temperature > -87.0
+    }
+
+    #[inline(always)]
+    fn weight(self, logit: f32) -> f32 {
+        let weight = exp((logit - self.largest) * self.inverse_temperature);
+        if self.weighs(logit) { weight } else { 0.0 }
+    }
+}
+
+simd! {
+    /// The weight of each logit. Both `[n]`.
+    pub fn softmax_weights(softmax: Softmax, logits: &[f32], weights: &mut [f32]) {
+        for (weight, logit) in weights.iter_mut().zip(logits) {
+            *weight = softmax.weight(*logit);
+        }
+    }
+}
+
+simd! {
+    /// The sum of the weights of each `span` logits, in f64. `sums` `[⌈n / span⌉]`.
+    pub fn softmax_span_sums(softmax: Softmax, logits: &[f32], span: usize, sums: &mut [f64]) {
+        for (sum, logits) in sums.iter_mut().zip(logits.chunks(span)) {
+            let mut lanes = [0.0_f64; LANES];
+            let (wide, rest) = logits.as_chunks::<LANES>();
+            for logits in wide {
+                for lane in 0..LANES {
+                    lanes[lane] += f64::from(softmax.weight(logits[lane]));
+                }
+            }
+            for (lane, logit) in rest.iter().enumerate() {
+                lanes[lane] += f64::from(softmax.weight(*logit));
+            }
+            *sum = lanes.iter().sum();
+        }
+    }
+}
+
+simd! {
+    /// The largest of each `span` numbers; NaN is passed over. `maxima` `[⌈n / span⌉]`.
+    pub fn span_maxima(values: &[f32], span: usize, maxima: &mut [f32]) {
+        for (maximum, values) in maxima.iter_mut().zip(values.chunks(span)) {
+            *maximum = max(values);
+        }
     }
 }
 
