@@ -52,9 +52,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Writes it under `folder` and removes what is too old to be kept.
     pub fn write(&self, folder: &Path) -> Result<PathBuf> {
-        let mut bytes = serde_json::to_vec(self).expect("JSON of text and finite numbers");
-        let sum = hex(&Sha256::digest(&bytes));
-        bytes.extend(format!("\n{sum}\n").bytes());
+        let bytes = sealed(serde_json::to_vec(self).expect("JSON of text and finite numbers"));
         let path = folder.join(format!("{:06}.json", self.generation));
         write_atomically(&path, &bytes)?;
         for (_, old) in list(folder)?.into_iter().rev().skip(KEPT) {
@@ -83,6 +81,13 @@ impl Checkpoint {
         }
         serde_json::from_value(value).map_err(|e| wrong(&e.to_string()))
     }
+}
+
+/// The bytes of a file whose last line is the sum of the rest.
+pub fn sealed(mut body: Vec<u8>) -> Vec<u8> {
+    let sum = hex(&Sha256::digest(&body));
+    body.extend(format!("\n{sum}\n").bytes());
+    body
 }
 
 /// The newest checkpoint in a folder that is whole, as it lies there, and what is to be said about newer ones that are not.

@@ -178,7 +178,8 @@ impl<'a> Run<'a> {
                     "holds a run of the same config on another model, adapter or data, whose files have changed since; choose another --out",
                 ));
             }
-            self.strategy = self.config.strategy.restore(&saved.strategy)?;
+            let restored = self.config.strategy.restore(&saved.strategy);
+            self.strategy = restored.map_err(|error| Error::file(&folder, error.to_string()))?;
             self.best = saved.best;
             self.start_validation = saved.start_validation;
             self.tokens = saved.num_tokens;

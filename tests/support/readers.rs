@@ -13,7 +13,10 @@ use essa::model::gguf::Gguf;
 use essa::model::kernels::Int4Group;
 use essa::model::safetensors::SafetensorsFiles;
 use essa::model::{ModelConfig, Module, Weights};
+use essa::run::checkpoint::{Checkpoint, sealed};
+use essa::run::journal::count_lines;
 use essa::seed::Seed;
+use essa::strategy::StrategyConfig;
 use essa::task::jsonl::{Jsonl, JsonlConfig, Judge};
 use essa::task::{Message, Split, Task};
 use std::path::{Path, PathBuf};
@@ -22,7 +25,7 @@ use std::path::{Path, PathBuf};
 pub type Reader = fn(&[u8]) -> Option<String>;
 
 /// All of them, by the names of the fuzz targets.
-pub const READERS: [(&str, Reader); 10] = [
+pub const READERS: [(&str, Reader); 12] = [
     ("gguf", gguf),
     ("weights", weights),
     ("gguf_tokenizer", gguf_tokenizer),
@@ -33,6 +36,8 @@ pub const READERS: [(&str, Reader); 10] = [
     ("jsonl", jsonl),
     ("tokenizer", tokenizer),
     ("chat_template", chat_template),
+    ("checkpoint", checkpoint),
+    ("journal", journal),
 ];
 
 /// A GGUF file: every key as every type, every tensor.
@@ -202,6 +207,33 @@ pub fn chat_template(bytes: &[u8]) -> Option<String> {
         Ok(template) => render(&template),
         Err(error) => refused(&error, "the chat template"),
     }
+}
+
+/// A checkpoint with the sum that it should have, or no one's numbers would ever be looked at, and the strategy in it.
+pub fn checkpoint(bytes: &[u8]) -> Option<String> {
+    let place = Path::new("x.json");
+    let _ = Checkpoint::from_bytes(bytes, place).map_err(|error| refused(&error, "x.json"));
+    let saved = match Checkpoint::from_bytes(&sealed(bytes.to_vec()), place) {
+        Ok(saved) => saved,
+        Err(error) => return refused(&error, "x.json"),
+    };
+    let config: StrategyConfig = serde_json::from_value(saved.strategy["config"].clone()).unwrap_or_default();
+    match config.restore(&saved.strategy) {
+        Ok(strategy) => {
+            let member = strategy.ask(strategy.population() - 1);
+            assert_eq!(member.len(), strategy.mean().len());
+            None
+        }
+        Err(error) => refused(&error, "strategy"),
+    }
+}
+
+/// A rank's journal: no lines are taken from what is not one.
+pub fn journal(bytes: &[u8]) -> Option<String> {
+    assert_eq!(count_lines(bytes, "another run"), 0);
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').count();
+    assert!(count_lines(bytes, "d") < lines.max(1));
+    None
 }
 
 /// What a reader may say: one line, not too long, that names the file.

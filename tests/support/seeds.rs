@@ -1,6 +1,12 @@
 //! Small good files of every kind: what the properties of `tests/hostile.rs` damage, and where the fuzz targets begin.
 
 use super::gguf_writer::GgufWriter;
+use essa::run::Mean;
+use essa::run::checkpoint::{Checkpoint, FORMAT};
+use essa::run::metrics::Row;
+use essa::search::Fitness;
+use essa::seed::Seed;
+use essa::strategy::StrategyConfig;
 use serde_json::json;
 
 /// The seeds of a reader, with names.
@@ -32,6 +38,8 @@ pub fn of(reader: &str) -> Vec<(&'static str, Vec<u8>)> {
         )],
         "tokenizer" => vec![("bpe", tokenizer("BPE")), ("unigram", tokenizer("Unigram"))],
         "chat_template" => vec![("chatml", CHATML.into()), ("functions", FUNCTIONS.into())],
+        "checkpoint" => vec![("cma-es", checkpoint("cma-es")), ("open-es", checkpoint("open-es"))],
+        "journal" => vec![("two", journal())],
         other => panic!("there is no reader {other}"),
     }
 }
@@ -45,6 +53,43 @@ const FUNCTIONS: &str = "{%- set ns = namespace(n=0, x=[]) -%}{% macro f(a, b=2)
                          {% endfor %}{{ bos_token * 3 }}{% if ns.n > 99 %}{{ raise_exception('no') }}{% endif %}";
 
 const LLAMA_3: &str = r#"{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}"#;
+
+/// The body of a checkpoint of a search of two numbers, after two generations.
+fn checkpoint(strategy: &str) -> Vec<u8> {
+    let config: StrategyConfig = serde_json::from_value(json!({"kind": strategy, "population": 4})).expect("a config");
+    let mut strategy = config.build(2, &[0.5, -1.0], Seed::new(1)).expect("a strategy");
+    for _ in 0..2 {
+        let fitness: Vec<Fitness> = (0..4).map(|member| Fitness::new(strategy.ask(member)[0])).collect();
+        strategy.tell(&fitness);
+    }
+    let saved = Checkpoint {
+        format: FORMAT,
+        digest: "d".into(),
+        generation: 2,
+        stop: None,
+        best: Mean {
+            generation: 0,
+            theta: vec![0.5, -1.0],
+            validation: Fitness::new(0.25),
+        },
+        start_validation: 0.25,
+        num_tokens: 10,
+        rollouts: 8,
+        rollouts_bytes: 100,
+        metrics: vec![Row::default()],
+        strategy: strategy.state(),
+    };
+    serde_json::to_vec(&saved).expect("JSON")
+}
+
+fn journal() -> Vec<u8> {
+    let line = |question: usize| {
+        let rollout = json!({"generation": 1, "split": "train", "candidate": 0, "question": question, "prompt_id": "a", "completion": "b", "reward": 0.5,
+            "parts": {"p": 1.0}, "failed": false, "prompt_tokens": 3, "tokens": 2, "finish_reason": "stop"});
+        format!("{rollout}\n")
+    };
+    format!("{}\n{}{}", json!({"journal": 1, "digest": "d"}), line(0), line(1)).into()
+}
 
 /// Keys of every type.
 pub fn keys() -> Vec<u8> {
