@@ -145,6 +145,13 @@ impl Axes {
     }
 }
 
+/// Whether each of the vectors has n finite numbers: to be asked of what came from a file.
+pub fn all_finite(vectors: &[&Vec<f64>], n: usize) -> bool {
+    vectors
+        .iter()
+        .all(|vector| vector.len() == n && vector.iter().all(|x| x.is_finite()))
+}
+
 /// y ← y + `scale` · x.
 pub fn axpy(scale: f64, x: &[f64], y: &mut [f64]) {
     debug_assert_eq!(x.len(), y.len());

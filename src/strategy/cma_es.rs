@@ -5,15 +5,19 @@
 //! At n in the hundreds C learns slowly and σ does the work. Three things differ from the tutorial, because rewards of
 //! language models tie, fail and are noisy: tied members share weights, members may come in antithetic pairs, and the
 //! paths are scaled so that under random fitness σ does not drift in either case (see [`neutral_mueff`]).
+//!
+//! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
 use super::noise::Noise;
 use super::shaping::{is_flat, share_weights};
-use super::{Step, Strategy, StrategyConfig, check, defaults, flat_stop, resolve_population, saved};
-use crate::error::{Error, Result};
-use crate::linalg::{Axes, Outer, Symmetric, axpy, norm, squared_norm};
+use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
+use crate::error::Result;
+use crate::linalg::{Axes, Outer, Symmetric, all_finite, axpy, norm, squared_norm};
 use crate::search::Fitness;
 use crate::seed::Seed;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
 
 // ---------------------------------------------------------------------------------------------------------- config
 
@@ -87,6 +91,11 @@ pub struct Parameters {
 impl Parameters {
     /// The defaults of the tutorial. c_1 is lowered for λ < 6, as pycma does it.
     pub fn new(n: usize, population: usize, active: bool) -> Self {
+        Self::with_speed(n, population, active, 1.0)
+    }
+
+    /// The same with both learning rates of C times `speed`: what has fewer numbers to learn may learn them faster.
+    pub fn with_speed(n: usize, population: usize, active: bool, speed: f64) -> Self {
         let (dim, lambda) = (n as f64, population as f64);
         let raw: Vec<f64> = (1..=population)
             .map(|i| ((lambda + 1.0) / 2.0).ln() - (i as f64).ln())
@@ -101,8 +110,8 @@ impl Parameters {
         let crowd = (3.0 * (1.0 - 0.5_f64.powf(dim / 10.0))).max(1.0) * ((mueff - 1.0) / (dim + 1.0)).sqrt();
         let damps = 1.0 + 2.0 * (crowd - 1.0).max(0.0) + cs;
         let cc = (4.0 + mueff / dim) / (dim + 4.0 + 2.0 * mueff / dim); // (56)
-        let c1 = (lambda / 6.0).min(1.0) * 2.0 / ((dim + 1.3).powi(2) + mueff); // (57)
-        let cmu = 2.0 * (0.25 + mueff + 1.0 / mueff - 2.0) / ((dim + 2.0).powi(2) + mueff); // (58)
+        let c1 = speed * (lambda / 6.0).min(1.0) * 2.0 / ((dim + 1.3).powi(2) + mueff); // (57)
+        let cmu = speed * 2.0 * (0.25 + mueff + 1.0 / mueff - 2.0) / ((dim + 2.0).powi(2) + mueff); // (58)
         let cmu = cmu.min(1.0 - c1);
 
         let alpha = [
@@ -138,18 +147,119 @@ impl Parameters {
 
 // ----------------------------------------------------------------------------------------------------------- state
 
+/// What is learnt of the covariance matrix C = B D² Bᵀ, and how members are drawn with it.
+pub trait Covariance: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send {
+    /// The name of the strategy that learns it.
+    const NAME: &'static str;
+
+    /// The strategy's config.
+    fn config(config: CmaEsConfig) -> StrategyConfig;
+
+    /// What follows from n, λ and `active`.
+    fn parameters(n: usize, population: usize, active: bool) -> Parameters;
+
+    /// The unit matrix.
+    fn identity(n: usize) -> Self;
+
+    /// Whether it has n finite numbers a row, and positive axes: to be asked of what came from a file.
+    fn is_valid(&self, n: usize) -> bool;
+
+    /// y = B D z (39), distributed as N(0, C).
+    fn shape(&self, z: &[f64]) -> Vec<f64>;
+
+    /// B z: the tutorial's C^(−1/2) y, because y = B D z and C^(−1/2) = B D^(−1) Bᵀ.
+    fn rotate(&self, z: &[f64]) -> Vec<f64>;
+
+    /// C ← `decay` · C + Σ weight · v vᵀ (47), as update number `updates`, counted from 1.
+    fn learn(&mut self, decay: f64, terms: &[Outer], updates: u64, lazy_gap: u64);
+
+    /// Whether members are drawn with a C that is at most `lazy_gap` updates old; they are not when it fell apart.
+    fn is_fresh(&self, updates: u64, lazy_gap: u64) -> bool;
+
+    /// Lengths of the longest and of the shortest axis, the largest and the smallest number of D.
+    fn extremes(&self) -> (f64, f64);
+}
+
+/// All of C.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Full {
+    /// C
+    matrix: Symmetric,
+    /// C = B D² Bᵀ as of update `decomposed_at`; members are drawn with it. None while it is the unit matrix.
+    axes: Option<Axes>,
+    decomposed_at: u64,
+}
+
+impl Covariance for Full {
+    const NAME: &'static str = "cma-es";
+
+    fn config(config: CmaEsConfig) -> StrategyConfig {
+        StrategyConfig::CmaEs(config)
+    }
+
+    fn parameters(n: usize, population: usize, active: bool) -> Parameters {
+        Parameters::new(n, population, active)
+    }
+
+    fn identity(n: usize) -> Self {
+        Self {
+            matrix: Symmetric::identity(n),
+            axes: None,
+            decomposed_at: 0,
+        }
+    }
+
+    fn is_valid(&self, n: usize) -> bool {
+        let fits = |axes: &Axes| axes.dim() == n && axes.is_valid();
+        self.matrix.dim() == n && self.matrix.is_valid() && self.axes.as_ref().is_none_or(fits)
+    }
+
+    /// O(n) until the first decomposition, then O(n²).
+    fn shape(&self, z: &[f64]) -> Vec<f64> {
+        self.axes
+            .as_ref()
+            .map_or_else(|| z.to_vec(), |axes| axes.scale_and_rotate(z))
+    }
+
+    fn rotate(&self, z: &[f64]) -> Vec<f64> {
+        self.axes.as_ref().map_or_else(|| z.to_vec(), |axes| axes.rotate(z))
+    }
+
+    fn learn(&mut self, decay: f64, terms: &[Outer], updates: u64, lazy_gap: u64) {
+        self.matrix.update(decay, terms);
+        if !self.is_fresh(updates, lazy_gap) {
+            // A matrix that cannot be decomposed keeps its old axes, and the strategy asks to stop.
+            if let Some(axes) = self.matrix.axes() {
+                self.axes = Some(axes);
+                self.decomposed_at = updates;
+            }
+        }
+    }
+
+    fn is_fresh(&self, updates: u64, lazy_gap: u64) -> bool {
+        updates < self.decomposed_at + lazy_gap
+    }
+
+    fn extremes(&self) -> (f64, f64) {
+        self.axes
+            .as_ref()
+            .map_or((1.0, 1.0), |axes| (axes.longest(), axes.shortest()))
+    }
+}
+
 /// CMA-ES, somewhere on its way.
 #[derive(Clone, Debug)]
-pub struct CmaEs {
+pub struct CmaEs<C = Full> {
     config: CmaEsConfig,
     fixed: Parameters,
-    state: State,
+    state: State<C>,
 }
 
 /// What evolves, and the seed, because a checkpoint must be enough to go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+pub(super) struct State<C> {
     seed: Seed,
     /// Generations told.
     generation: u64,
@@ -166,13 +276,10 @@ struct State {
     /// p_c, the path that shapes C, `[n]`.
     path_c: Vec<f64>,
     /// C
-    covariance: Symmetric,
-    /// C = B D² Bᵀ as of update `decomposed_at`; members are drawn with it. None while it is the unit matrix.
-    axes: Option<Axes>,
-    decomposed_at: u64,
+    covariance: C,
 }
 
-impl CmaEs {
+impl<C: Covariance> CmaEs<C> {
     /// The start: C is the unit matrix. `config` is resolved.
     pub(super) fn new(config: CmaEsConfig, x0: &[f64], seed: Seed) -> Self {
         let n = x0.len();
@@ -185,38 +292,24 @@ impl CmaEs {
             mean: x0.to_vec(),
             path_sigma: vec![0.0; n],
             path_c: vec![0.0; n],
-            covariance: Symmetric::identity(n),
-            axes: None,
-            decomposed_at: 0,
+            covariance: C::identity(n),
         };
         Self::with_state(config, n, state)
     }
 
     /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: CmaEsConfig, n: usize, state: serde_json::Value) -> Result<Self> {
-        let state: State =
-            serde_json::from_value(state).map_err(|error| Error::mismatch(format!("strategy state: {error}")))?;
+    pub(super) fn restore(config: CmaEsConfig, n: usize, state: State<C>) -> Result<Self> {
         let vectors = [&state.mean, &state.path_sigma, &state.path_c];
-        let valid = vectors.iter().all(|v| v.len() == n && v.iter().all(|x| x.is_finite()))
-            && state.sigma.is_finite()
-            && state.covariance.dim() == n
-            && state.covariance.is_valid()
-            && state
-                .axes
-                .as_ref()
-                .is_none_or(|axes| axes.dim() == n && axes.is_valid());
-        if !valid {
-            return Err(Error::mismatch(format!(
-                "strategy state: its vectors and matrices do not hold n = {n} finite numbers a row; the checkpoint is \
-                 damaged"
-            )));
+        if all_finite(&vectors, n) && state.sigma.is_finite() && state.covariance.is_valid(n) {
+            Ok(Self::with_state(config, n, state))
+        } else {
+            Err(damaged(n))
         }
-        Ok(Self::with_state(config, n, state))
     }
 
-    fn with_state(config: CmaEsConfig, n: usize, state: State) -> Self {
+    fn with_state(config: CmaEsConfig, n: usize, state: State<C>) -> Self {
         let population = config.population.expect("a resolved config has a population");
-        let fixed = Parameters::new(n, population, config.active);
+        let fixed = C::parameters(n, population, config.active);
         Self { config, fixed, state }
     }
 
@@ -224,21 +317,13 @@ impl CmaEs {
     fn noise(&self) -> Noise {
         Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
     }
-
-    /// y = B D z (39), distributed as N(0, C).
-    fn shape(&self, z: &[f64]) -> Vec<f64> {
-        self.state
-            .axes
-            .as_ref()
-            .map_or_else(|| z.to_vec(), |axes| axes.scale_and_rotate(z))
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for CmaEs {
+impl<C: Covariance> Strategy for CmaEs<C> {
     fn name(&self) -> &'static str {
-        "cma-es"
+        C::NAME
     }
 
     fn population(&self) -> usize {
@@ -249,7 +334,6 @@ impl Strategy for CmaEs {
         self.state.generation
     }
 
-    /// O(n) until the first decomposition, then O(n²).
     fn ask(&self, member: usize) -> Vec<f64> {
         assert!(
             member < self.population(),
@@ -257,7 +341,8 @@ impl Strategy for CmaEs {
             self.population()
         );
         let (draw, sign) = self.noise().draw_of(member);
-        let y = self.shape(&self.noise().normals(draw, self.fixed.n)); // (38), (39)
+        let z = self.noise().normals(draw, self.fixed.n); // (38)
+        let y = self.state.covariance.shape(&z); // (39)
         let mut x = self.state.mean.clone();
         axpy(sign * self.state.sigma, &y, &mut x); // (40)
         x
@@ -272,7 +357,7 @@ impl Strategy for CmaEs {
     }
 
     fn state(&self) -> serde_json::Value {
-        saved(StrategyConfig::CmaEs(self.config.clone()), self.fixed.n, &self.state)
+        saved(C::config(self.config.clone()), self.fixed.n, &self.state)
     }
 
     // -------------------------------------------------------------------------------------------------------- tell
@@ -309,7 +394,7 @@ struct Draw {
     covariance: f64,
 }
 
-impl CmaEs {
+impl<C: Covariance> CmaEs<C> {
     /// One generation's learning; returns the length of the mean's move.
     fn update(&mut self, fitness: &[Fitness]) -> f64 {
         let positive: Vec<f64> = self.fixed.weights.iter().map(|w| w.max(0.0)).collect();
@@ -339,11 +424,8 @@ impl CmaEs {
         axpy(state.sigma, &y_w, &mut state.mean); // (42), c_m = 1
         let step_norm = state.sigma * norm(&y_w);
 
-        // Step size. Because y_w = B D z_w, the tutorial's C^(−1/2) y_w = B D^(−1) Bᵀ y_w is B z_w.
-        let isotropic = state
-            .axes
-            .as_ref()
-            .map_or_else(|| z_w.clone(), |axes| axes.rotate(&z_w));
+        // Step size.
+        let isotropic = state.covariance.rotate(&z_w);
         cumulate(&mut state.path_sigma, cs, (cs * (2.0 - cs) * mueff).sqrt(), &isotropic); // (43)
         let length = norm(&state.path_sigma);
         state.sigma *= (cs / damps * (length / chi_n - 1.0)).min(1.0).exp(); // (44)
@@ -365,16 +447,8 @@ impl CmaEs {
             });
         }
         let decay = 1.0 + lost - c1 - cmu * covariance.iter().sum::<f64>();
-        state.covariance.update(decay, &terms); // (47)
-
         state.updates += 1;
-        if state.updates >= state.decomposed_at + lazy_gap {
-            // A matrix that cannot be decomposed keeps its old axes, and `stop` says so.
-            if let Some(axes) = state.covariance.axes() {
-                state.axes = Some(axes);
-                state.decomposed_at = state.updates;
-            }
-        }
+        state.covariance.learn(decay, &terms, state.updates, lazy_gap); // (47)
         step_norm
     }
 
@@ -400,7 +474,7 @@ impl CmaEs {
                 // A long step with a negative weight could make C indefinite; (46) takes its length out, which is
                 // ‖C^(−1/2) y‖ = ‖z‖.
                 covariance: plus + minus * n as f64 / squared_norm(&z),
-                y: self.shape(&z),
+                y: self.state.covariance.shape(&z),
                 z,
             }
         })
@@ -408,10 +482,8 @@ impl CmaEs {
     }
 
     fn axis_ratio(&self) -> f64 {
-        self.state
-            .axes
-            .as_ref()
-            .map_or(1.0, |axes| axes.longest() / axes.shortest())
+        let (longest, shortest) = self.state.covariance.extremes();
+        longest / shortest
     }
 
     /// Why to stop: the numerical limits of the tutorial's section B.3. Its limits on differences of fitness are left
@@ -420,16 +492,16 @@ impl CmaEs {
         let State {
             sigma,
             updates,
-            decomposed_at,
             flat,
+            ref covariance,
             ..
         } = self.state;
-        let spread = sigma * self.state.axes.as_ref().map_or(1.0, Axes::longest);
+        let spread = sigma * covariance.extremes().0;
         let first = self.config.sigma.expect("a resolved config has a sigma");
         let condition = self.axis_ratio().powi(2);
         if !(sigma.is_finite() && spread.is_finite()) {
             Some(format!("sigma is {sigma}: the step size is out of control"))
-        } else if updates >= decomposed_at + self.fixed.lazy_gap {
+        } else if !covariance.is_fresh(updates, self.fixed.lazy_gap) {
             Some("the covariance matrix has no decomposition any more".to_string())
         } else if condition > 1e14 {
             Some(format!(
@@ -588,7 +660,7 @@ mod tests {
 
     #[test]
     fn numerical_limits_ask_to_stop() {
-        let told = |change: fn(&mut State)| {
+        let told = |change: fn(&mut State<Full>)| {
             let mut cma = strategy(3, 4, false, false);
             change(&mut cma.state);
             cma.tell(&fitness(&[1.0; 4])).stop.expect("a limit is passed")
@@ -596,15 +668,15 @@ mod tests {
         assert!(told(|state| state.sigma = f64::INFINITY).contains("out of control"));
         assert!(told(|state| state.sigma = 1e-13).contains("converged"));
         assert!(told(|state| state.sigma = 1e4).contains("diverges"));
-        let narrow = |state: &mut State| {
-            state.covariance.update(
+        let narrow = |state: &mut State<Full>| {
+            state.covariance.matrix.update(
                 1.0,
                 &[Outer {
                     weight: -1.0 + 1e-15,
                     vector: &[1.0, 0.0, 0.0],
                 }],
             );
-            state.axes = state.covariance.axes();
+            state.covariance.axes = state.covariance.matrix.axes();
         };
         assert!(told(narrow).contains("condition"));
     }
@@ -625,11 +697,11 @@ mod tests {
         let gap = cma.fixed.lazy_gap;
         assert!(gap >= 3, "gap {gap}");
         for update in 1..=gap {
-            assert!(cma.state.axes.is_none(), "before update {update}");
+            assert!(cma.state.covariance.axes.is_none(), "before update {update}");
             cma.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]));
         }
-        assert_eq!(cma.state.decomposed_at, gap);
-        assert!(cma.state.axes.is_some());
+        assert_eq!(cma.state.covariance.decomposed_at, gap);
+        assert!(cma.state.covariance.axes.is_some());
     }
 
     #[test]

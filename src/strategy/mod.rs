@@ -9,6 +9,7 @@
 pub mod cma_es;
 pub mod noise;
 pub mod open_es;
+pub mod sep_cma_es;
 pub mod shaping;
 
 use crate::error::{Error, Result};
@@ -16,6 +17,7 @@ use crate::search::Fitness;
 use crate::seed::Seed;
 use cma_es::{CmaEs, CmaEsConfig};
 use open_es::{OpenEs, OpenEsConfig};
+use sep_cma_es::SepCmaEs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -80,6 +82,8 @@ pub struct Step {
 pub enum StrategyConfig {
     /// Full CMA-ES: learns a covariance matrix and controls its step size.
     CmaEs(CmaEsConfig),
+    /// CMA-ES that learns a scale for each number: linear in n.
+    SepCmaEs(CmaEsConfig),
     /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
     OpenEs(OpenEsConfig),
 }
@@ -100,6 +104,7 @@ impl StrategyConfig {
         }
         match self {
             Self::CmaEs(config) => config.resolve(n).map(Self::CmaEs),
+            Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
         }
     }
@@ -113,7 +118,8 @@ impl StrategyConfig {
             )));
         }
         Ok(match self.resolve(n)? {
-            Self::CmaEs(config) => Box::new(CmaEs::new(config, x0, seed)),
+            Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
+            Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
             Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
         })
     }
@@ -135,7 +141,8 @@ impl StrategyConfig {
             )));
         }
         Ok(match resolved {
-            Self::CmaEs(config) => Box::new(CmaEs::restore(config, n, part(state, "state")?)?),
+            Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
+            Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
             Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
         })
     }
@@ -226,6 +233,13 @@ fn part<T: DeserializeOwned>(state: &Value, key: &str) -> Result<T> {
     T::deserialize(&state[key]).map_err(|error| Error::mismatch(format!("strategy state: {key}: {error}")))
 }
 
+/// What to say of a state that parses and cannot be.
+fn damaged(n: usize) -> Error {
+    Error::mismatch(format!(
+        "strategy state: its vectors and matrices do not hold n = {n} finite numbers a row; the checkpoint is damaged"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -262,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in ["cma-es", "open-es"] {
+        for kind in ["cma-es", "sep-cma-es", "open-es"] {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");
@@ -363,7 +377,10 @@ mod tests {
         for (key, damage) in [
             ("mean", serde_json::json!([0.0])),
             ("sigma", Value::Null),
-            ("covariance", serde_json::json!({ "n": 3, "lower": "3ff0000000000000" })),
+            (
+                "covariance",
+                serde_json::json!({ "matrix": { "n": 3, "lower": "3ff0000000000000" }, "axes": null, "decomposed_at": 0 }),
+            ),
             ("seed", serde_json::json!([1, 2, 3])),
         ] {
             let mut damaged = state.clone();

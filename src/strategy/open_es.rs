@@ -6,9 +6,9 @@
 
 use super::noise::Noise;
 use super::shaping::{centred_ranks, is_flat, z_scores};
-use super::{Step, Strategy, StrategyConfig, check, defaults, flat_stop, resolve_population, saved};
-use crate::error::{Error, Result};
-use crate::linalg::{axpy, norm};
+use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
+use crate::error::Result;
+use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
@@ -128,7 +128,7 @@ pub struct OpenEs {
 /// What evolves, and the seed, because a checkpoint must be enough to go on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct State {
+pub(super) struct State {
     seed: Seed,
     /// Generations told.
     generation: u64,
@@ -163,17 +163,13 @@ impl OpenEs {
     }
 
     /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: OpenEsConfig, n: usize, state: serde_json::Value) -> Result<Self> {
-        let state: State =
-            serde_json::from_value(state).map_err(|error| Error::mismatch(format!("strategy state: {error}")))?;
+    pub(super) fn restore(config: OpenEsConfig, n: usize, state: State) -> Result<Self> {
         let vectors = [&state.mean, &state.first_moment, &state.second_moment];
-        let valid = vectors.iter().all(|v| v.len() == n && v.iter().all(|x| x.is_finite())) && state.sigma.is_finite();
-        if !valid {
-            return Err(Error::mismatch(format!(
-                "strategy state: its vectors do not hold n = {n} finite numbers; the checkpoint is damaged"
-            )));
+        if all_finite(&vectors, n) && state.sigma.is_finite() {
+            Ok(Self { config, state })
+        } else {
+            Err(damaged(n))
         }
-        Ok(Self { config, state })
     }
 
     /// The noise of the coming generation.
