@@ -8,6 +8,7 @@ use essa::strategy::cma_es::Parameters;
 use essa::strategy::{Strategy, StrategyConfig};
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::collections::HashSet;
 
 // ------------------------------------------------------------------------------------------------- against pycma
@@ -409,6 +410,64 @@ fn every_strategy_improves_a_sphere() {
         let after = sphere(strategy.mean());
         assert!(after < 0.2 * before, "{config}: {before} to {after}");
     }
+}
+
+// ------------------------------------------------------------------------------------------------ what a step costs
+
+/// Beside an evaluation of 20 s a strategy may take a twentieth of a generation: 1 s, everything that a rank does once a
+/// generation with the strategy counted: all members, the share of the decompositions, and the text of the state with
+/// its sum, twice, once to compare it among ranks and once for the checkpoint.
+#[test]
+#[ignore = "times things, wants a machine that does nothing else, and takes minutes: make test-long"]
+fn a_step_takes_a_twentieth_of_a_generation() {
+    let mut slow = Vec::new();
+    for (kind, n, generations) in [
+        ("cma-es", 480, 24),
+        ("cma-es", 960, 24),
+        ("cma-es", 2048, 46),
+        ("sep-cma-es", 2048, 10),
+        ("sep-cma-es", 50_000, 5),
+    ] {
+        let mut strategy = build(&json!({ "kind": kind }), n, 1);
+        let [mut ask, mut tell, mut longest, mut text, mut bytes] = [0.0; 5];
+        for generation in 0..=generations {
+            let population = strategy.population();
+            let (fitness, asked) = timed(|| {
+                let members = (0..population).map(|member| sphere(&strategy.ask(member)));
+                members.map(|f| Fitness::new(-f)).collect::<Vec<_>>()
+            });
+            let (_, told) = timed(|| strategy.tell(&fitness));
+            let (written, took) = timed(|| {
+                let text = serde_json::to_vec(&strategy.state()).expect("JSON");
+                assert_ne!(Sha256::digest(&text).as_slice(), [0; 32]);
+                text.len()
+            });
+            // The first decompositions are paid for by the generations before them.
+            if generation > 0 {
+                ask += asked / generations as f64;
+                tell += told / generations as f64;
+                text += took / generations as f64;
+                longest = f64::max(longest, told);
+                bytes = written as f64;
+            }
+        }
+        let line = format!(
+            "{kind} n={n} λ={}: ask all {ask:.3} s, tell {tell:.3} s (longest {longest:.2} s), state to JSON and SHA-256 {text:.3} s, {:.2} MB",
+            strategy.population(),
+            bytes / 1e6
+        );
+        println!("{line}");
+        if ask + tell + 2.0 * text > 1.0 {
+            slow.push(line);
+        }
+    }
+    assert!(slow.is_empty(), "more than 1 s a generation:\n{}", slow.join("\n"));
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let clock = std::time::Instant::now();
+    let result = work();
+    (result, clock.elapsed().as_secs_f64())
 }
 
 // --------------------------------------------------------------------------------------------------------- helpers

@@ -11,7 +11,7 @@
 use super::noise::Noise;
 use super::shaping::{is_flat, share_weights};
 use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::linalg::{Axes, Outer, Symmetric, all_finite, axpy, norm, squared_norm};
 use crate::search::Fitness;
 use crate::seed::Seed;
@@ -49,6 +49,18 @@ impl Default for CmaEsConfig {
 }
 
 impl CmaEsConfig {
+    /// The same settings for full CMA-ES, which must have room for its matrix.
+    pub(super) fn resolve_full(&self, n: usize) -> Result<Self> {
+        if n > LARGEST_N {
+            return Err(Error::config(format!(
+                "strategy.kind: cma-es learns an n x n matrix, and with n = {n} a checkpoint of it takes {:.1} GB; expected \
+                 n <= {LARGEST_N}; take sep-cma-es, which learns a scale for each number in linear time and memory",
+                24.0 * (n as f64).powi(2) / 1e9
+            )));
+        }
+        self.resolve(n)
+    }
+
     /// The same settings with every default filled in; an error when one is out of range.
     pub fn resolve(&self, n: usize) -> Result<Self> {
         let sigma = self.sigma.unwrap_or(defaults(n).sigma);
@@ -61,6 +73,10 @@ impl CmaEsConfig {
 }
 
 // ------------------------------------------------------------------------------------------------ fixed parameters
+
+/// The largest n of full CMA-ES. Its matrices take 12 n² bytes, a checkpoint, of which three are kept, 24 n², and the
+/// text passes through memory twice: at this n 0.8 GB, 1.6 GB and more than 4 GB for each rank.
+const LARGEST_N: usize = 8192;
 
 /// What follows from n, λ and `active` once and for all (the tutorial's table 1).
 #[derive(Clone, Debug, PartialEq)]

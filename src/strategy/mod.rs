@@ -103,7 +103,7 @@ impl StrategyConfig {
             ));
         }
         match self {
-            Self::CmaEs(config) => config.resolve(n).map(Self::CmaEs),
+            Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
             Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
         }
@@ -347,6 +347,19 @@ mod tests {
             .expect_err("nothing to search")
             .to_string();
         assert!(empty.contains("n = 0"), "{empty}");
+    }
+
+    /// The refusal names a way on, and what it names takes that n.
+    #[test]
+    fn full_cma_es_is_refused_where_its_matrix_is_too_large() {
+        assert!(StrategyConfig::default().resolve(8192).is_ok());
+        let error = StrategyConfig::default()
+            .resolve(20_000)
+            .expect_err("9.6 GB")
+            .to_string();
+        assert!(error.contains("9.6 GB") && error.contains("take sep-cma-es"), "{error}");
+        let sep: StrategyConfig = serde_json::from_str(r#"{"kind": "sep-cma-es"}"#).expect("parses");
+        assert!(sep.resolve(1_000_000).is_ok());
     }
 
     #[test]
