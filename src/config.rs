@@ -487,7 +487,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
-    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `sep-cma-es`, `open-es`", "Full CMA-ES with step-size control, the same with a diagonal covariance, or OpenAI-ES.";
+    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `sep-cma-es`, `lm-ma-es`, `open-es`", "Full CMA-ES with step-size control, for n up to 8192; the same with a diagonal covariance, linear in n; LM-MA-ES, a few learnt directions, for n in the tens of thousands; or OpenAI-ES.";
     "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
     "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
     "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";

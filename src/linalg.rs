@@ -156,17 +156,23 @@ pub fn axpy(scale: f64, x: &[f64], y: &mut [f64]) {
     }
 }
 
-/// Σ x², in eight interleaved partial sums: a fixed order that the compiler can still turn into vector instructions.
-pub fn squared_norm(x: &[f64]) -> f64 {
-    let (chunks, rest) = x.as_chunks::<8>();
+/// Σ x · y, in eight interleaved partial sums: a fixed order that the compiler can still turn into vector instructions.
+pub fn dot(x: &[f64], y: &[f64]) -> f64 {
+    debug_assert_eq!(x.len(), y.len());
+    let ((xs, x_rest), (ys, y_rest)) = (x.as_chunks::<8>(), y.as_chunks::<8>());
     let mut sums = [0.0; 8];
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x * x;
+    for (x, y) in xs.iter().zip(ys) {
+        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
+            *sum += x * y;
         }
     }
-    let rest: f64 = rest.iter().map(|x| x * x).sum();
+    let rest: f64 = x_rest.iter().zip(y_rest).map(|(x, y)| x * y).sum();
     sums.iter().sum::<f64>() + rest
+}
+
+/// Σ x²
+pub fn squared_norm(x: &[f64]) -> f64 {
+    dot(x, x)
 }
 
 /// Euclidean length.

@@ -168,6 +168,8 @@ fn configs() -> Vec<serde_json::Value> {
         json!({ "kind": "cma-es", "population": 8, "antithetic": true, "active": true }),
         json!({ "kind": "sep-cma-es", "population": 8, "antithetic": false }),
         json!({ "kind": "sep-cma-es", "population": 8, "antithetic": true, "active": true }),
+        json!({ "kind": "lm-ma-es", "population": 8, "antithetic": false }),
+        json!({ "kind": "lm-ma-es", "population": 8, "antithetic": true }),
         json!({ "kind": "open-es", "population": 8, "antithetic": true }),
         json!({ "kind": "open-es", "population": 8, "antithetic": true, "shaping": "z-score", "weight_decay": 0.01 }),
         json!({ "kind": "open-es", "population": 8, "optimizer": "momentum", "antithetic": false,

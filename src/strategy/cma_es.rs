@@ -512,28 +512,40 @@ impl<C: Covariance> CmaEs<C> {
             ref covariance,
             ..
         } = self.state;
-        let spread = sigma * covariance.extremes().0;
         let first = self.config.sigma.expect("a resolved config has a sigma");
         let condition = self.axis_ratio().powi(2);
-        if !(sigma.is_finite() && spread.is_finite()) {
-            Some(format!("sigma is {sigma}: the step size is out of control"))
-        } else if !covariance.is_fresh(updates, self.fixed.lazy_gap) {
-            Some("the covariance matrix has no decomposition any more".to_string())
-        } else if condition > 1e14 {
-            Some(format!(
-                "the covariance matrix has condition {condition:.1e}, more than 1e14: its axes are rounding errors"
-            ))
-        } else if spread < 1e-12 * first {
-            Some(format!(
-                "the longest axis of the search is {spread:.1e}, less than 1e-12 of the first sigma: it has converged"
-            ))
-        } else if spread > 1e4 * first {
-            Some(format!(
-                "the longest axis of the search is {spread:.1e}, more than 1e4 of the first sigma: it diverges"
-            ))
-        } else {
-            flat_stop(flat)
-        }
+        limits_stop(sigma, covariance.extremes().0, first)
+            .or_else(|| {
+                (!covariance.is_fresh(updates, self.fixed.lazy_gap))
+                    .then(|| "the covariance matrix has no decomposition any more".to_string())
+            })
+            .or_else(|| {
+                (condition > 1e14).then(|| {
+                    format!(
+                        "the covariance matrix has condition {condition:.1e}, more than 1e14: its axes are rounding \
+                         errors"
+                    )
+                })
+            })
+            .or_else(|| flat_stop(flat))
+    }
+}
+
+/// Why to stop, going by the step size: `longest` is the longest axis in units of σ, and `first` the first σ.
+pub(super) fn limits_stop(sigma: f64, longest: f64, first: f64) -> Option<String> {
+    let spread = sigma * longest;
+    if !(sigma.is_finite() && spread.is_finite()) {
+        Some(format!("sigma is {sigma}: the step size is out of control"))
+    } else if spread < 1e-12 * first {
+        Some(format!(
+            "the longest axis of the search is {spread:.1e}, less than 1e-12 of the first sigma: it has converged"
+        ))
+    } else if spread > 1e4 * first {
+        Some(format!(
+            "the longest axis of the search is {spread:.1e}, more than 1e4 of the first sigma: it diverges"
+        ))
+    } else {
+        None
     }
 }
 
@@ -555,7 +567,7 @@ pub fn neutral_mueff(weights: &[f64], antithetic: bool) -> f64 {
 }
 
 /// p ← (1 − `rate`) p + `scale` · `step`: an evolution path.
-fn cumulate(path: &mut [f64], rate: f64, scale: f64, step: &[f64]) {
+pub(super) fn cumulate(path: &mut [f64], rate: f64, scale: f64, step: &[f64]) {
     for (p, step) in path.iter_mut().zip(step) {
         *p = (1.0 - rate) * *p + scale * step;
     }

@@ -7,6 +7,7 @@
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
 pub mod cma_es;
+pub mod lm_ma_es;
 pub mod noise;
 pub mod open_es;
 pub mod sep_cma_es;
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::search::Fitness;
 use crate::seed::Seed;
 use cma_es::{CmaEs, CmaEsConfig};
+use lm_ma_es::{LmMaEs, LmMaEsConfig};
 use open_es::{OpenEs, OpenEsConfig};
 use sep_cma_es::SepCmaEs;
 use serde::de::DeserializeOwned;
@@ -84,6 +86,8 @@ pub enum StrategyConfig {
     CmaEs(CmaEsConfig),
     /// CMA-ES that learns a scale for each number: linear in n.
     SepCmaEs(CmaEsConfig),
+    /// LM-MA-ES: learns a few directions, for n in the tens of thousands.
+    LmMaEs(LmMaEsConfig),
     /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
     OpenEs(OpenEsConfig),
 }
@@ -105,6 +109,7 @@ impl StrategyConfig {
         match self {
             Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
             Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
+            Self::LmMaEs(config) => config.resolve(n).map(Self::LmMaEs),
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
         }
     }
@@ -120,6 +125,7 @@ impl StrategyConfig {
         Ok(match self.resolve(n)? {
             Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
             Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
+            Self::LmMaEs(config) => Box::new(LmMaEs::new(config, x0, seed)),
             Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
         })
     }
@@ -143,6 +149,7 @@ impl StrategyConfig {
         Ok(match resolved {
             Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
             Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
+            Self::LmMaEs(config) => Box::new(LmMaEs::restore(config, n, part(state, "state")?)?),
             Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
         })
     }
@@ -276,7 +283,7 @@ mod tests {
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in ["cma-es", "sep-cma-es", "open-es"] {
+        for kind in ["cma-es", "sep-cma-es", "lm-ma-es", "open-es"] {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");

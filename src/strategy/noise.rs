@@ -42,6 +42,16 @@ impl Noise {
         }
     }
 
+    /// What each draw counts for when its members have these weights: for a pair the difference of the two.
+    pub fn net(&self, weights: &[f64]) -> Vec<f64> {
+        let mut net = vec![0.0; self.draws(weights.len())];
+        for (member, weight) in weights.iter().enumerate() {
+            let (draw, sign) = self.draw_of(member);
+            net[draw] += sign * weight;
+        }
+        net
+    }
+
     /// Draw number `draw`: z ∼ N(0, I), `[n]`.
     pub fn normals(&self, draw: usize, n: usize) -> Vec<f64> {
         self.stream.fold(draw as u64).normals(n)
@@ -65,6 +75,7 @@ mod tests {
         let members: Vec<_> = (0..5).map(|member| noise.draw_of(member)).collect();
         assert_eq!(members, [(0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0), (2, 1.0)]);
         assert_eq!((noise.draws(4), noise.draws(5)), (2, 3));
+        assert_eq!(noise.net(&[1.0, 0.25, 0.0, 0.5]), [0.75, -0.5]);
         let alone = Noise::new(Seed::new(5), 0, false);
         assert_eq!((alone.draw_of(3), alone.draws(5)), ((3, 1.0), 5));
     }

@@ -271,13 +271,13 @@ impl OpenEs {
         };
         let (noise, n) = (self.noise(), self.state.mean.len());
         // A pair's noise is drawn once, and counts with the difference of the two.
-        let mut weights = vec![0.0; noise.draws(shaped.len())];
-        for (member, f) in shaped.iter().enumerate() {
-            let (draw, sign) = noise.draw_of(member);
-            weights[draw] += sign * f;
-        }
         let mut gradient = vec![0.0; n];
-        for (draw, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
+        for (draw, weight) in noise
+            .net(&shaped)
+            .iter()
+            .enumerate()
+            .filter(|(_, weight)| **weight != 0.0)
+        {
             axpy(
                 weight / (shaped.len() as f64 * self.state.sigma),
                 &noise.normals(draw, n),

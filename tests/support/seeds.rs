@@ -38,7 +38,7 @@ pub fn of(reader: &str) -> Vec<(&'static str, Vec<u8>)> {
         )],
         "tokenizer" => vec![("bpe", tokenizer("BPE")), ("unigram", tokenizer("Unigram"))],
         "chat_template" => vec![("chatml", CHATML.into()), ("functions", FUNCTIONS.into())],
-        "checkpoint" => vec![("cma-es", checkpoint("cma-es")), ("sep-cma-es", checkpoint("sep-cma-es")), ("open-es", checkpoint("open-es"))],
+        "checkpoint" => ["cma-es", "sep-cma-es", "lm-ma-es", "open-es"].map(|kind| (kind, checkpoint(kind))).into(),
         "journal" => vec![("two", journal())],
         other => panic!("there is no reader {other}"),
     }

@@ -1,0 +1,355 @@
+//! LM-MA-ES: I. Loshchilov, T. Glasmachers, H.-G. Beyer, *Large Scale Black-Box Optimization by Limited-Memory Matrix
+//! Adaptation*, IEEE Transactions on Evolutionary Computation 23(2), 2019, arXiv 1705.06693; what is marked (A1) is its
+//! algorithm 1. Members are drawn from N(m, σ² M Mᵀ), where M is never written down: it is a product of m = 4 + ⌊3 ln n⌋
+//! matrices, each the unit matrix with one learnt direction stretched. A direction is a path of past steps, and each
+//! path forgets four times as slowly as the one before. Time a member and memory are O(n m), for n in the tens of
+//! thousands. Steps are drawn, weighted and cumulated as in `cma_es.rs`, so ties share weights, members may come in
+//! pairs, and σ does not drift under random fitness.
+//!
+//! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
+//! weighs members by the length of their noise, so members that tie do not count the same.
+
+use super::cma_es::{Parameters, cumulate, limits_stop, neutral_mueff};
+use super::noise::Noise;
+use super::shaping::{is_flat, share_weights};
+use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
+use crate::error::Result;
+use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
+use crate::search::Fitness;
+use crate::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+// ---------------------------------------------------------------------------------------------------------- config
+
+/// Settings of LM-MA-ES.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LmMaEsConfig {
+    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
+    pub population: Option<usize>,
+    /// σ0, the first step size, above 0: the standard deviation of each number of the first candidates. Default 0.1.
+    pub sigma: Option<f64>,
+    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true; off is the paper.
+    pub antithetic: bool,
+}
+
+impl Default for LmMaEsConfig {
+    fn default() -> Self {
+        Self {
+            population: None,
+            sigma: None,
+            antithetic: true,
+        }
+    }
+}
+
+impl LmMaEsConfig {
+    /// The same settings with every default filled in; an error when one is out of range.
+    pub fn resolve(&self, n: usize) -> Result<Self> {
+        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
+        Ok(Self {
+            population: Some(resolve_population(self.population, self.antithetic, n)?),
+            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
+            ..self.clone()
+        })
+    }
+}
+
+// ------------------------------------------------------------------------------------------------ fixed parameters
+
+/// What follows from n and λ once and for all (A1).
+#[derive(Clone, Debug, PartialEq)]
+struct Rates {
+    /// w_i, best rank first, `[λ]`: those of the better half sum to 1, the rest are 0.
+    weights: Vec<f64>,
+    /// c_σ, how much of the path of σ one generation replaces.
+    cs: f64,
+    /// c_c, how much of each direction one generation replaces, `[m]`.
+    cc: Vec<f64>,
+    /// c_d, how far each direction is stretched, `[m]`.
+    cd: Vec<f64>,
+}
+
+impl Rates {
+    /// The paper's. It presumes n > 2 λ; below, where c_σ and c_c would replace more than all of a path, they stay at 1.
+    fn new(n: usize, population: usize) -> Self {
+        let (dim, lambda) = (n as f64, population as f64);
+        let directions = 0..defaults(n).population as i32;
+        Self {
+            weights: Parameters::new(n, population, false).weights,
+            cs: (2.0 * lambda / dim).min(1.0),
+            cc: directions
+                .clone()
+                .map(|i| (lambda / (4_f64.powi(i) * dim)).min(1.0))
+                .collect(),
+            cd: directions.map(|i| 1.0 / (1.5_f64.powi(i) * dim)).collect(),
+        }
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- state
+
+/// LM-MA-ES, somewhere on its way.
+#[derive(Clone, Debug)]
+pub struct LmMaEs {
+    config: LmMaEsConfig,
+    fixed: Rates,
+    state: State,
+}
+
+/// What evolves, and the seed, because a checkpoint must be enough to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    seed: Seed,
+    /// Generations told.
+    generation: u64,
+    /// Generations that were not flat: as many directions as that are in use.
+    updates: u64,
+    /// Flat generations in a row, up to now.
+    flat: u64,
+    /// σ
+    sigma: f64,
+    /// The mean, the paper's y, `[n]`.
+    mean: Vec<f64>,
+    /// p_σ, the path that drives σ, `[n]`.
+    path_sigma: Vec<f64>,
+    /// m_i, the directions, one after another, `[m · n]`.
+    #[serde(with = "exact")]
+    directions: Vec<f64>,
+}
+
+impl LmMaEs {
+    /// The start: M is the unit matrix. `config` is resolved.
+    pub(super) fn new(config: LmMaEsConfig, x0: &[f64], seed: Seed) -> Self {
+        let n = x0.len();
+        let state = State {
+            seed,
+            generation: 0,
+            updates: 0,
+            flat: 0,
+            sigma: config.sigma.expect("a resolved config has a sigma"),
+            mean: x0.to_vec(),
+            path_sigma: vec![0.0; n],
+            directions: vec![0.0; n * defaults(n).population],
+        };
+        Self::with_state(config, state)
+    }
+
+    /// Where a checkpoint left off. `config` is resolved.
+    pub(super) fn restore(config: LmMaEsConfig, n: usize, state: State) -> Result<Self> {
+        let valid = all_finite(&[&state.mean, &state.path_sigma], n)
+            && all_finite(&[&state.directions], n * defaults(n).population)
+            && state.sigma.is_finite();
+        if valid {
+            Ok(Self::with_state(config, state))
+        } else {
+            Err(damaged(n))
+        }
+    }
+
+    fn with_state(config: LmMaEsConfig, state: State) -> Self {
+        let population = config.population.expect("a resolved config has a population");
+        let fixed = Rates::new(state.mean.len(), population);
+        Self { config, fixed, state }
+    }
+
+    /// The noise of the coming generation.
+    fn noise(&self) -> Noise {
+        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
+    }
+
+    /// d = M z, (1 − c_d) d + c_d m_i (m_iᵀ d) for one direction after another (A1). O(n m).
+    fn shape(&self, z: &[f64]) -> Vec<f64> {
+        let mut d = z.to_vec();
+        let used = usize::try_from(self.state.updates).unwrap_or(usize::MAX);
+        let directions = self.state.directions.chunks_exact(z.len()).zip(&self.fixed.cd);
+        for (direction, cd) in directions.take(used) {
+            let along = cd * dot(direction, &d);
+            for (d, m) in d.iter_mut().zip(direction) {
+                *d = (1.0 - cd) * *d + along * m;
+            }
+        }
+        d
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- ask
+
+impl Strategy for LmMaEs {
+    fn name(&self) -> &'static str {
+        "lm-ma-es"
+    }
+
+    fn population(&self) -> usize {
+        self.fixed.weights.len()
+    }
+
+    fn generation(&self) -> u64 {
+        self.state.generation
+    }
+
+    fn ask(&self, member: usize) -> Vec<f64> {
+        assert!(
+            member < self.population(),
+            "member {member} of a population of {}",
+            self.population()
+        );
+        let (draw, sign) = self.noise().draw_of(member);
+        let d = self.shape(&self.noise().normals(draw, self.state.mean.len()));
+        let mut x = self.state.mean.clone();
+        axpy(sign * self.state.sigma, &d, &mut x);
+        x
+    }
+
+    fn mean(&self) -> &[f64] {
+        &self.state.mean
+    }
+
+    fn sigma(&self) -> f64 {
+        self.state.sigma
+    }
+
+    fn state(&self) -> serde_json::Value {
+        saved(
+            StrategyConfig::LmMaEs(self.config.clone()),
+            self.state.mean.len(),
+            &self.state,
+        )
+    }
+
+    // -------------------------------------------------------------------------------------------------------- tell
+
+    fn tell(&mut self, fitness: &[Fitness]) -> Step {
+        assert_eq!(fitness.len(), self.population(), "one fitness a member");
+        let flat = is_flat(fitness);
+        let step_norm = if flat { 0.0 } else { self.update(fitness) };
+        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
+        self.state.generation += 1;
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        Step {
+            sigma: self.state.sigma,
+            step_norm,
+            mean_norm: norm(&self.state.mean),
+            // M is not written down, so its axes are not known.
+            axis_ratio: 1.0,
+            failed: fitness.iter().filter(|f| f.is_failed()).count(),
+            flat,
+            stop: limits_stop(self.state.sigma, 1.0, first).or_else(|| flat_stop(self.state.flat)),
+        }
+    }
+}
+
+impl LmMaEs {
+    /// One generation's learning (A1); returns the length of the mean's move.
+    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+        let weights = share_weights(&self.fixed.weights, fitness);
+        let mueff = neutral_mueff(&weights, self.config.antithetic);
+        let n = self.state.mean.len();
+
+        // The weighted mean of the steps, as they were drawn and as they were shaped: d is linear in z.
+        let (noise, mut z_w) = (self.noise(), vec![0.0; n]);
+        for (draw, weight) in noise.net(&weights).iter().enumerate().filter(|(_, w)| **w != 0.0) {
+            axpy(*weight, &noise.normals(draw, n), &mut z_w);
+        }
+        let d_w = self.shape(&z_w);
+        let Self { fixed, state, .. } = self;
+        axpy(state.sigma, &d_w, &mut state.mean);
+        let step_norm = state.sigma * norm(&d_w);
+
+        let scale = |rate: f64| (mueff * rate * (2.0 - rate)).sqrt();
+        cumulate(&mut state.path_sigma, fixed.cs, scale(fixed.cs), &z_w);
+        for (direction, cc) in state.directions.chunks_exact_mut(n).zip(&fixed.cc) {
+            cumulate(direction, *cc, scale(*cc), &z_w);
+        }
+        let excess = squared_norm(&state.path_sigma) / n as f64 - 1.0;
+        // As in CMA-ES, σ grows by no more than a factor of e a generation.
+        state.sigma *= (fixed.cs / 2.0 * excess).min(1.0).exp();
+        state.updates += 1;
+        step_norm
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strategy(n: usize, antithetic: bool) -> LmMaEs {
+        let config = LmMaEsConfig {
+            population: Some(6),
+            sigma: Some(0.5),
+            antithetic,
+        };
+        LmMaEs::new(config, &vec![0.25; n], Seed::new(11))
+    }
+
+    fn fitness(values: &[f64]) -> Vec<Fitness> {
+        values.iter().copied().map(Fitness::new).collect()
+    }
+
+    #[test]
+    fn the_rates_are_those_of_the_paper() {
+        let rates = Rates::new(1000, 24);
+        assert_eq!((rates.cs, rates.cc.len(), rates.cd.len()), (0.048, 24, 24));
+        assert_eq!(rates.cc[..3], [0.024, 0.006, 0.0015]);
+        assert!((rates.cd[2] - 1.0 / 2250.0).abs() < 1e-18);
+        // Where the paper's would turn a path around.
+        let small = Rates::new(10, 30);
+        assert_eq!((small.cs, small.cc[0], small.cc[1]), (1.0, 1.0, 0.75));
+    }
+
+    #[test]
+    fn members_are_shaped_by_one_direction_more_each_generation() {
+        let mut es = strategy(5, false);
+        let z = Seed::new(11).named("noise").fold(0).fold(4).normals(5);
+        let expected: Vec<f64> = z.iter().map(|z| 0.25 + 0.5 * z).collect();
+        assert_eq!(es.ask(4), expected);
+        es.tell(&fitness(&[3.0, 5.0, 4.0, 1.0, 0.0, 2.0]));
+        let m = &es.state.directions[..5];
+        let (cd, along) = (1.0 / 5.0, dot(m, &z));
+        for ((found, z), m) in es.shape(&z).iter().zip(&z).zip(m) {
+            assert!((found - ((1.0 - cd) * z + cd * along * m)).abs() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn the_mean_moves_to_the_weighted_mean_of_the_better_half() {
+        for antithetic in [false, true] {
+            let mut es = strategy(6, antithetic);
+            for _ in 0..4 {
+                let members: Vec<_> = (0..6).map(|member| es.ask(member)).collect();
+                let w = es.fixed.weights.clone();
+                // Member 5 is best, then 2 and 3 tie; 0 failed.
+                let weights = [0.0, 0.0, (w[1] + w[2]) / 2.0, (w[1] + w[2]) / 2.0, 0.0, w[0]];
+                let before = es.mean().to_vec();
+                let mut expected = before.clone();
+                for (member, weight) in members.iter().zip(weights) {
+                    let step: Vec<f64> = member.iter().zip(&before).map(|(x, m)| x - m).collect();
+                    axpy(weight, &step, &mut expected);
+                }
+                let step = es.tell(&fitness(&[f64::NAN, 0.0, 0.5, 0.5, 0.25, 1.0]));
+                for (found, expected) in es.mean().iter().zip(&expected) {
+                    assert!((found - expected).abs() < 1e-14, "antithetic {antithetic}");
+                }
+                let moved: Vec<f64> = es.mean().iter().zip(&before).map(|(new, old)| new - old).collect();
+                assert!((step.step_norm - norm(&moved)).abs() < 1e-14);
+            }
+        }
+    }
+
+    #[test]
+    fn a_flat_generation_changes_nothing_but_its_number() {
+        let mut es = strategy(4, true);
+        es.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+        let before = es.state.clone();
+        assert!(es.tell(&fitness(&[f64::NAN, 2.0, 2.0, f64::NAN, 2.0, 2.0])).flat);
+        let expected = State {
+            generation: 2,
+            flat: 1,
+            ..before
+        };
+        assert_eq!(es.state, expected);
+    }
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Makes fixtures/strategies.json: how many evaluations other people's evolution strategies need to reach a target.
+
+    python3 -m venv venv && venv/bin/pip install cma==4.4.4 cmaes==0.13.1 pypop7==0.0.82 numpy==2.4.6
+    OMP_NUM_THREADS=1 venv/bin/python make_strategies.py            # about an hour on one core
+    OMP_NUM_THREADS=1 venv/bin/python make_strategies.py pycma-sep  # one reference anew, the rest as it was
+
+make_pycma.py holds full CMA-ES in small dimensions; here is what goes beyond:
+
+- `pycma`: full CMA-ES on a rotated ellipsoid, Rastrigin, and 200 numbers.
+- `pycma-sep`: pycma's loop with its diagonal sampler and the tutorial's learning rates times (n + 2) / 3, as Ros and
+  Hansen have it. pycma's own `CMA_diagonal=True` is another algorithm by now: it adapts the scales in their exponent,
+  with other rates, and from 300 numbers on it controls sigma by two-point adaptation.
+- `cmaes-sep`: SepCMA of the package `cmaes`, which follows the paper of 2008 to the letter: c_mu from the formula before
+  the tutorial's, c_1 not scaled, c_c = 4 / (n + 4).
+- `pypop7-lmma`: LM-MA-ES of pypop7, whose authors hold it against Glasmachers' own.
+"""
+
+import importlib.metadata
+import json
+import math
+import pathlib
+import statistics
+import sys
+import time
+import warnings
+
+import cma
+import cmaes
+import numpy as np
+from pypop7.optimizers.es.lmmaes import LMMAES
+
+from make_pycma import ellipsoid, rosenbrock, sphere
+
+FIXTURE = pathlib.Path(__file__).parent / "fixtures" / "strategies.json"
+
+
+def rastrigin(x):
+    return float(10.0 * len(x) + np.sum(x**2 - 10.0 * np.cos(2.0 * np.pi * x)))
+
+
+def rotation(n):
+    """The discrete cosine transform: a rotation that mixes everything and that any language can write down."""
+    rows = np.sqrt(2.0 / n) * np.cos(np.pi * np.outer(np.arange(n), np.arange(n) + 0.5) / n)
+    rows[0] /= math.sqrt(2.0)
+    return rows
+
+
+def problem(function, n, start):
+    """The function and its start; a rotated one begins at the same height as the one that is not rotated."""
+    x0 = np.full(n, start)
+    if function == "rotated":
+        rows = rotation(n)
+        return (lambda x: ellipsoid(rows @ x)), rows.T @ x0
+    return {"sphere": sphere, "ellipsoid": ellipsoid, "rosenbrock": rosenbrock, "rastrigin": rastrigin}[function], x0
+
+
+class ScaledDiagonal(cma.sampler.GaussDiagonalSampler):
+    """pycma's diagonal sampler with the learning rates of a diagonal."""
+
+    def parameters(self, mueff=None, lam=None):
+        if mueff is not None:
+            rates = super().parameters(mueff, lam)
+            speed = (self.dimension + 2.0) / 3.0
+            c1 = speed * rates["c1"]
+            self.scaled = {"c1": c1, "cmu": min(1.0 - c1, speed * rates["cmu"])}
+        return self.scaled
+
+
+def first_at(values, target, before):
+    for index, value in enumerate(values):
+        if value <= target:
+            return before + index + 1
+    return None
+
+
+def with_pycma(sampler):
+    def run(function, x0, sigma0, population, target, cap, seed):
+        options = {"seed": seed, "verbose": -9, "CMA_active": False, "CMA_mirrors": 0, "verb_log": 0, "popsize": population}
+        if sampler is not None:
+            options["CMA_sampler"] = sampler
+        es = cma.CMAEvolutionStrategy(x0, sigma0, options)
+        evaluations = 0
+        while evaluations < cap:
+            candidates = es.ask()
+            values = [function(x) for x in candidates]
+            found = first_at(values, target, evaluations)
+            if found is not None:
+                return found
+            evaluations += len(values)
+            es.tell(candidates, values)
+        return None
+
+    return run
+
+
+def with_cmaes(function, x0, sigma0, population, target, cap, seed):
+    es = cmaes.SepCMA(mean=x0.copy(), sigma=sigma0, seed=seed, population_size=population)
+    evaluations = 0
+    while evaluations < cap:
+        solutions = [(x, function(x)) for x in (es.ask() for _ in range(population))]
+        found = first_at([value for _, value in solutions], target, evaluations)
+        if found is not None:
+            return found
+        evaluations += population
+        es.tell(solutions)
+    return None
+
+
+def with_pypop7(function, x0, sigma0, population, target, cap, seed):
+    problem = {"fitness_function": function, "ndim_problem": len(x0), "lower_boundary": None, "upper_boundary": None}
+    options = {"max_function_evaluations": cap, "fitness_threshold": target, "seed_rng": seed, "mean": x0.copy(),
+               "sigma": sigma0, "n_individuals": population, "is_restart": False, "verbose": 0, "saving_fitness": 0}
+    results = LMMAES(problem, options).optimize()
+    return results["n_function_evaluations"] if results["best_so_far_y"] <= target else None
+
+
+REFERENCES = {"pycma": with_pycma(None), "pycma-sep": with_pycma(ScaledDiagonal), "cmaes-sep": with_cmaes,
+              "pypop7-lmma": with_pypop7}
+
+# Reference, function, n, every coordinate of the start, sigma0, population (None: the usual), target, cap, seeds.
+# Rastrigin wants a large population to be solved at all. Targets and seeds are fewer where a run takes minutes.
+CASES = [
+    ("pycma", "rotated", 10, 1.0, 0.5, None, 1e-9, 30_000, 21),
+    ("pycma", "rotated", 40, 1.0, 0.5, None, 1e-9, 300_000, 21),
+    ("pycma", "rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
+    ("pycma", "sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
+    *((reference, *case) for reference in ("pycma-sep", "cmaes-sep") for case in (
+        ("sphere", 10, 1.0, 0.5, None, 1e-9, 30_000, 21),
+        ("sphere", 40, 1.0, 0.5, None, 1e-9, 100_000, 21),
+        ("sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
+        ("sphere", 2000, 1.0, 0.5, None, 1e-3, 2_000_000, 5),
+        ("ellipsoid", 10, 1.0, 0.5, None, 1e-9, 30_000, 21),
+        ("ellipsoid", 40, 1.0, 0.5, None, 1e-9, 300_000, 21),
+        ("ellipsoid", 200, 1.0, 0.5, None, 1e-9, 1_000_000, 21),
+        ("rotated", 10, 1.0, 0.5, None, 1e-3, 2_000_000, 21),
+        ("rosenbrock", 10, 0.0, 0.1, None, 1e-9, 2_000_000, 21),
+        ("rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
+        ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
+    )),
+    *(("pypop7-lmma", *case) for case in (
+        ("sphere", 40, 1.0, 0.5, None, 1e-9, 100_000, 21),
+        ("sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
+        ("sphere", 2000, 1.0, 0.5, None, 1e-9, 1_000_000, 5),
+        ("ellipsoid", 40, 1.0, 0.5, None, 1e-9, 2_000_000, 21),
+        ("rotated", 40, 1.0, 0.5, None, 1e-9, 2_000_000, 21),
+        ("rosenbrock", 40, 0.0, 0.1, None, 1e-9, 2_000_000, 21),
+        ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
+        ("ellipsoid", 200, 1.0, 0.5, None, 1e-3, 2_000_000, 5),
+    )),
+]
+
+
+def run(reference, function, n, start, sigma0, population, target, cap, seeds):
+    population = population or 4 + math.floor(3 * math.log(n))
+    clock = time.monotonic()
+    counts = [REFERENCES[reference](*problem(function, n, start), sigma0, population, target, cap, seed)
+              for seed in range(1, seeds + 1)]
+    reached = sorted(count for count in counts if count is not None)
+    quartiles = statistics.quantiles(reached, n=4, method="inclusive") if len(reached) > 1 else reached
+    print(f"{reference:11} {function:10} n={n:4} {[round(q) for q in quartiles]} {len(reached)}/{len(counts)} reached"
+          f"  {time.monotonic() - clock:.0f} s", file=sys.stderr, flush=True)
+    return {"reference": reference, "function": function, "n": n, "start": start, "sigma0": sigma0,
+            "population": population, "target": target, "cap": cap, "evaluations": counts}
+
+
+def main():
+    warnings.simplefilter("ignore")
+    wanted = sys.argv[1:] or list(REFERENCES)
+    kept = json.loads(FIXTURE.read_text())["runs"] if FIXTURE.exists() else []
+    fixture = {
+        "made_by": "tests/golden/make_strategies.py",
+        "versions": {package: importlib.metadata.version(package) for package in ("cma", "cmaes", "pypop7", "numpy")},
+        "runs": [old for old in kept if old["reference"] not in wanted]
+        + [run(*case) for case in CASES if case[0] in wanted],
+    }
+    FIXTURE.write_text(json.dumps(fixture) + "\n")
+
+
+if __name__ == "__main__":
+    main()
