@@ -210,21 +210,11 @@ impl RunConfig {
     /// Reads `path` (or the embedded config of the name `quickstart`), applies `key=value` overrides, and checks every
     /// value. Relative paths in the file are relative to its folder.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
-            (QUICKSTART.to_string(), PathBuf::from("."))
-        } else {
-            (
-                read_config_text(path)?,
-                path.parent().unwrap_or(Path::new(".")).to_path_buf(),
-            )
-        };
-        let mut table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
-        resolve_paths(&mut table, &folder);
-        for assignment in overrides {
-            set(&mut table, assignment)?;
-        }
+        Self::from_table(read_table(path, overrides)?, path)
+    }
+
+    /// The config that a table holds; `path` is the file that it came from.
+    pub fn from_table(mut table: toml::Table, path: &Path) -> Result<Self> {
         // What is left relative came from the command line, and is relative to where that was typed.
         resolve_paths(&mut table, Path::new("."));
         let config: Self = toml::Value::Table(table)
@@ -254,6 +244,17 @@ impl RunConfig {
     /// SHA-256 of the keys that decide the run.
     pub fn digest(&self) -> String {
         hex(&Sha256::digest(format!("{:?}", self.deciding_keys())))
+    }
+
+    /// One key's value, as TOML spells it.
+    pub fn value(&self, key: &str) -> Option<String> {
+        let mut keys = BTreeMap::new();
+        flatten(
+            "",
+            &toml::Value::try_from(self).expect("a config is a TOML table"),
+            &mut keys,
+        );
+        keys.remove(key)
     }
 
     fn deciding_keys(&self) -> BTreeMap<String, String> {
@@ -352,6 +353,26 @@ fn flatten(place: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>
     }
 }
 
+/// Reads a config file as a table and applies `key=value` overrides.
+pub fn read_table(path: &Path, overrides: &[String]) -> Result<toml::Table> {
+    let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
+        (QUICKSTART.to_string(), PathBuf::from("."))
+    } else {
+        (
+            read_config_text(path)?,
+            path.parent().unwrap_or(Path::new(".")).to_path_buf(),
+        )
+    };
+    let mut table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
+    resolve_paths(&mut table, &folder);
+    for assignment in overrides {
+        set(&mut table, assignment)?;
+    }
+    Ok(table)
+}
+
 /// Modules by their names in `target_modules`.
 pub fn parse_modules(names: &[String]) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
@@ -408,6 +429,11 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
     let value = parsed
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| toml::Value::String(value.into()));
+    put(table, key, value).map_err(|what| Error::config(format!("--set {assignment}: {what}")))
+}
+
+/// Puts a value at `section.key`.
+pub fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> std::result::Result<(), String> {
     let mut place = table;
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().expect("split gives one part at least");
@@ -415,9 +441,7 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
         let next = place
             .entry(part)
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = next
-            .as_table_mut()
-            .ok_or_else(|| Error::config(format!("--set {assignment}: `{part}` is not a table")))?;
+        place = next.as_table_mut().ok_or_else(|| format!("`{part}` is not a table"))?;
     }
     place.insert(last.into(), value);
     Ok(())

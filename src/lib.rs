@@ -41,5 +41,6 @@ pub mod run;
 pub mod search;
 pub mod seed;
 pub mod strategy;
+pub mod sweep;
 pub mod task;
 pub mod threads;

@@ -664,6 +664,74 @@ fn ranks_that_panic_or_drift_end_the_job() {
     }
 }
 
+/// Runs of a sweep are those of `align`; what fails is a row; groups of ranks share the work, and a killed sweep goes on.
+#[test]
+fn a_sweep_is_its_runs() {
+    let house = House::new();
+    let sweep = "[sweep]\n'space.rank' = [2, 100000]\nseed = [1, 2]\nstrategy = [{kind = 'cma-es', population = 6, sigma = 0.3}, {kind = 'open-es', population = 6}]\n";
+    let file = house.folder.path().join("sweep.toml");
+    fs::write(&file, format!("{CONFIG}{sweep}")).expect("a config");
+    let folder = house.folder.path().join("study");
+    let start = |ranks: usize, groups: &str| {
+        let mut command = launcher(ranks);
+        command
+            .arg(env!("CARGO_BIN_EXE_essa"))
+            .arg("sweep")
+            .arg(&file)
+            .arg("--out")
+            .arg(&folder)
+            .args(["--groups", groups]);
+        command
+    };
+    let (ranks, groups) = if has_mpi() { (2, "2") } else { (0, "1") };
+    let job = quietly(&mut start(ranks, groups));
+    wait_until("a first row", || {
+        fs::read_dir(&folder)
+            .is_ok_and(|mut runs| runs.any(|run| run.expect("an entry").path().join("result.json").exists()))
+    });
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(20));
+    let output = start(ranks, groups).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let table = fs::read_to_string(folder.join("leaderboard.csv")).expect("a leaderboard");
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
+    let with = |status: &str| rows.iter().filter(|row| row["status"].starts_with(status)).count();
+    assert_eq!((rows.len(), with("finished"), with("failed: ")), (8, 4, 4), "{table}");
+    // A run of it, by itself.
+    let run = house.run("alone");
+    let name = "seed=1,rank=2,strategy=cma-es+population-6+sigma-0.3";
+    let output = house
+        .align(0, &run)
+        .args(["--set", &format!("name=\"{name}\"")])
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_same(&end_state(&folder.join(name)), &end_state(&run), "a run of the sweep");
+    // Once more: nothing is done but what failed, and seeds are pooled.
+    let before = fs::metadata(folder.join(name).join("result.json"))
+        .and_then(|file| file.modified())
+        .expect("a file");
+    assert!(start(0, "1").output().expect("the binary runs").status.success());
+    let after = fs::metadata(folder.join(name).join("result.json"))
+        .and_then(|file| file.modified())
+        .expect("a file");
+    assert_eq!(before, after);
+    let mut pooled = Command::new(env!("CARGO_BIN_EXE_essa"));
+    let pooled = pooled
+        .arg("leaderboard")
+        .arg(&folder)
+        .args(["--group-by", "strategy,space.rank", "--csv"])
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8(pooled.stdout.clone()).expect("text");
+    assert!(
+        pooled.status.success() && text.contains("\"strategy=cma-es, space.rank=2\",2,0,"),
+        "{text}{}",
+        said(&pooled)
+    );
+}
+
 /// One rank's failure ends all, with that rank's words, soon, wherever the others are.
 #[test]
 fn a_rank_that_fails_ends_the_job() {

@@ -35,14 +35,24 @@ pub fn align(arguments: &AlignArguments) -> Result<StopReason> {
 }
 
 fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
+    let config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
+    let usual = Path::new("runs").join(&config.name);
+    align_config(ranks, config, arguments.out.clone().unwrap_or(usual), arguments.fork)
+}
+
+/// One run, in this directory or, to `fork` it, in a new one beside it.
+pub(super) fn align_config(
+    ranks: &Ranks,
+    mut config: RunConfig,
+    mut directory: PathBuf,
+    fork_it: bool,
+) -> Result<StopReason> {
+    let is_root = ranks.is_root();
     let say = |text: &str| {
-        if ranks.is_root() {
+        if is_root {
             eprintln!("{} {text}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         }
     };
-    let mut config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
-    let usual = Path::new("runs").join(&config.name);
-    let mut directory = arguments.out.clone().unwrap_or(usual);
     say(&format!(
         "loading {} in {}",
         config.model.path.display(),
@@ -52,7 +62,7 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
     let mut objective = ranks.agree(open_alignment(&config, node, &say))?;
     let n = objective.layout().dim();
     config.strategy = ranks.agree(config.strategy.resolve(n))?;
-    if arguments.fork {
+    if fork_it {
         let forked = || {
             let to = free_beside(&directory);
             fork(&directory, &to, &config, &objective).map(|()| to)
@@ -129,7 +139,7 @@ fn finished(directory: &Path, config: &RunConfig) -> Result<Option<leaderboard::
     }
     let row: leaderboard::Row = serde_json::from_str(&read_text(&path)?)
         .map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
-    Ok((row.status != StopReason::Interrupted.to_string()).then_some(row))
+    Ok(row.is_finished().then_some(row))
 }
 
 /// The first of `<directory>-2`, `<directory>-3`, … that nobody uses.

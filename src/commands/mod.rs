@@ -6,6 +6,7 @@ pub mod export;
 pub mod generate;
 pub mod leaderboard;
 pub mod score;
+pub mod sweep;
 
 use crate::adapter::lora_svd::lora_svd;
 use crate::adapter::peft::PeftAdapter;

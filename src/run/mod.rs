@@ -528,7 +528,7 @@ impl<'a> Run<'a> {
         self.progress.finish();
         if self.ranks.is_root() {
             self.still_there()?;
-            write_json(&self.directory.join("result.json"), &row)?;
+            row.write(&self.directory)?;
             if stop != StopReason::Interrupted {
                 self.journal.remove()?;
             }
