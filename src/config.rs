@@ -139,8 +139,13 @@ pub struct RunSection {
     pub generations: u64,
     /// Prompts a generation, the same for every candidate.
     pub prompts: usize,
+    /// Prompts that a generation may come to when the candidates' differences are mostly noise; without it they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts_max: Option<usize>,
     /// Generations between two looks at the validation split; 0 looks at the start and the end only.
     pub validate_every: u64,
+    /// Whether a run ends when its mean has become clearly worse than the best one at two validations in a row.
+    pub stop_on_collapse: bool,
     /// Whether judged texts are kept.
     pub rollouts: bool,
 }
@@ -174,6 +179,8 @@ impl Default for RunSection {
             prompts: 24,
             validate_every: 5,
             rollouts: true,
+            prompts_max: None,
+            stop_on_collapse: true,
         }
     }
 }
@@ -281,6 +288,12 @@ impl RunConfig {
         };
         positive("run.generations", self.run.generations)?;
         positive("run.prompts", self.run.prompts as u64)?;
+        if let Some(most) = self.run.prompts_max.filter(|most| *most < self.run.prompts) {
+            return Err(Error::config(format!(
+                "run.prompts_max is {most}, expected run.prompts = {} or more",
+                self.run.prompts
+            )));
+        }
         positive("generation.max_new_tokens", self.generation.max_new_tokens as u64)?;
         self.sampling().check("generation")?;
         if self.model.threads > 1 << 12 {
@@ -547,6 +560,8 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.generations", "integer", "20", "≥ 1", "Generations.";
     "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
+    "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
+    "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };
 
@@ -579,7 +594,7 @@ mod tests {
     }
 
     const FULL: [&str; 3] = [
-        "[model]\npath = 'm'\nkv_cache = 'int8'\n[strategy]\nkind = 'open-es'",
+        "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
          answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",

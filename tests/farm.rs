@@ -426,6 +426,51 @@ fn a_truncated_newest_checkpoint_gives_way_to_the_one_before() {
     assert_same(&end_state(&run), &expected, "fallen back");
 }
 
+/// A step that overshoots is noticed, and what was best is kept. Prompts grow while candidates cannot be told apart. Both are
+/// the same when the run was killed on its way.
+#[test]
+fn a_mean_that_collapses_ends_the_run_and_noise_asks_for_more_prompts() {
+    let house = House::new().with(&[
+        "run.generations=60",
+        "run.validate_every=1",
+        "run.prompts_max=20",
+        "task.validation_size=40",
+    ]);
+    let house = house.with(&["strategy={kind='open-es',population=6,sigma=0.05,learning_rate=2.0}"]);
+    let run = house.run("overshoots");
+    let job = quietly(&mut house.align(0, &run));
+    wait_until("a checkpoint", || run.join("checkpoints/000003.json").exists());
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(10));
+    house.finish(0, &run);
+    let expected = house.undisturbed();
+    assert_same(&end_state(&run), &expected, "collapsed");
+    let row: Value = json(&run.join("result.json"));
+    assert!(
+        row["status"]
+            .as_str()
+            .is_some_and(|status| status.starts_with("stopped: the mean collapsed")),
+        "{row}"
+    );
+    let mut metrics = csv::Reader::from_path(run.join("metrics.csv")).expect("metrics");
+    let rows: Vec<BTreeMap<String, String>> = metrics.deserialize().map(|row| row.expect("a row")).collect();
+    let of = |column: &str| {
+        rows.iter()
+            .filter_map(|row| row[column].parse::<f64>().ok())
+            .collect::<Vec<_>>()
+    };
+    let validations = of("validation");
+    let best = validations.iter().copied().fold(0.0, f64::max);
+    assert!((row["best_validation"].as_f64().expect("a score") - best).abs() < 1e-12);
+    assert!(validations[validations.len() - 1] < best);
+    let prompts = of("prompts");
+    assert!(
+        prompts[0] == 5.0 && prompts.iter().all(|count| [5.0, 10.0, 20.0].contains(count)),
+        "{prompts:?}"
+    );
+    println!("validations {validations:?}\nprompts {prompts:?}\nsnr {:?}", of("snr"));
+}
+
 #[test]
 fn a_changed_config_is_refused_or_forked() {
     let house = House::new();

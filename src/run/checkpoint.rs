@@ -37,6 +37,12 @@ pub struct Checkpoint {
     pub best: Mean,
     /// The start's score on the validation split.
     pub start_validation: f64,
+    /// Validations in a row that were clearly worse than the best.
+    pub worse: u32,
+    /// Prompts of the coming generation.
+    pub prompts: usize,
+    /// Training examples that were asked so far.
+    pub position: usize,
     /// Tokens read and written.
     pub num_tokens: usize,
     /// Rollouts that judged candidates.
@@ -133,8 +139,12 @@ mod tests {
                 generation,
                 theta: vec![0.1, -1.0 / 3.0],
                 validation: Fitness::new(0.5),
+                rewards: vec![1.0, 0.0],
             },
             start_validation: 0.25,
+            worse: 1,
+            prompts: 4,
+            position: 8,
             num_tokens: 7,
             rollouts: 3,
             rollouts_bytes: 11,

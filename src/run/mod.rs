@@ -6,6 +6,7 @@
 //! its clocks.
 
 pub mod checkpoint;
+pub mod diagnosis;
 pub mod interrupt;
 pub mod journal;
 pub mod leaderboard;
@@ -55,6 +56,11 @@ pub struct Run<'a> {
     /// The mean that the validation split liked best so far.
     best: Mean,
     start_validation: f64,
+    /// Validations in a row that were clearly worse than the best.
+    worse: u32,
+    /// Prompts of the coming generation, and how many training examples came before.
+    prompts: usize,
+    position: usize,
     tokens: usize,
     judged: usize,
     /// The generation of the newest checkpoint.
@@ -79,6 +85,9 @@ pub struct Mean {
     pub theta: Vec<f64>,
     /// Its validation score.
     pub validation: Fitness,
+    /// Rewards on the validation split, question by question.
+    #[serde(default)]
+    pub rewards: Vec<f64>,
 }
 
 /// Why a run ended.
@@ -89,6 +98,8 @@ pub enum StopReason {
     Generations,
     /// The strategy has nothing more to gain, in its own words.
     Strategy(String),
+    /// The mean had become clearly worse than the best one, which is kept.
+    Collapse,
     /// It was asked to end, or its time was up. The same command goes on.
     Interrupted,
 }
@@ -98,6 +109,7 @@ impl std::fmt::Display for StopReason {
         match self {
             Self::Generations => f.write_str("finished"),
             Self::Strategy(reason) => write!(f, "stopped: {reason}"),
+            Self::Collapse => f.write_str("stopped: the mean collapsed; the best one is kept"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -145,8 +157,12 @@ impl<'a> Run<'a> {
                 generation: 0,
                 theta: vec![0.0; n],
                 validation: Fitness::FAILED,
+                rewards: Vec::new(),
             },
             start_validation: 0.0,
+            worse: 0,
+            prompts: config.run.prompts,
+            position: 0,
             tokens: 0,
             judged: 0,
             saved: None,
@@ -182,6 +198,9 @@ impl<'a> Run<'a> {
             self.strategy = restored.map_err(|error| Error::file(&folder, error.to_string()))?;
             self.best = saved.best;
             self.start_validation = saved.start_validation;
+            self.worse = saved.worse;
+            self.prompts = saved.prompts;
+            self.position = saved.position;
             self.tokens = saved.num_tokens;
             self.judged = saved.rollouts;
             self.metrics.resume(saved.metrics);
@@ -254,7 +273,7 @@ impl<'a> Run<'a> {
         if let Some(overtaken) = before.checked_sub(2) {
             self.journal.forget(overtaken)?;
         }
-        let questions = self.questions(before);
+        let questions = self.questions();
         let Some(evaluated) = self.evaluate(None, &questions)? else {
             return Ok(());
         };
@@ -263,6 +282,7 @@ impl<'a> Run<'a> {
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
         self.judged += evaluated.rollouts.len();
+        self.position += questions.indices.len();
         self.write_rollouts(Split::Train, &evaluated.rollouts)?;
         if done >= self.config.run.generations {
             self.stop = Some(StopReason::Generations);
@@ -289,6 +309,9 @@ impl<'a> Run<'a> {
             };
             text += &format!("  validation {}", score(&evaluation));
             row = row.validated(&evaluation);
+            if self.worse >= diagnosis::COLLAPSED && self.config.run.stop_on_collapse && self.stop.is_none() {
+                self.stop = Some(StopReason::Collapse);
+            }
         }
         if self.ranks.size() > 1 {
             let farm = evaluated.farm;
@@ -299,11 +322,25 @@ impl<'a> Run<'a> {
         self.save(row)
     }
 
-    /// The prompts of a generation: the training split in a new order each time around, the same for every candidate.
-    fn questions(&self, generation: u64) -> Questions {
+    /// Looks at the rows so far: asks for more prompts while candidates cannot be told apart, or says what to change.
+    fn diagnose(&mut self) {
+        let most = self.config.run.prompts_max.unwrap_or(self.config.run.prompts);
+        let can_grow = self.prompts < most;
+        if let Some(advice) = diagnosis::advice(self.metrics.rows(), can_grow) {
+            self.progress.line(&format!("advice: {advice}"));
+        }
+        if can_grow && diagnosis::is_noisy(self.metrics.rows()) {
+            self.prompts = (2 * self.prompts).min(most);
+            self.progress
+                .line(&format!("mostly noise: {} prompts from here on", self.prompts));
+        }
+    }
+
+    /// The prompts of the coming generation: the training split in a new order each time around, the same for every
+    /// candidate.
+    fn questions(&self) -> Questions {
         let seed = self.seed.named("prompts");
-        let (train, prompts) = (self.objective.examples(Split::Train), self.config.run.prompts);
-        let first = generation as usize * prompts;
+        let (train, prompts, first) = (self.objective.examples(Split::Train), self.prompts, self.position);
         let mut indices = Vec::with_capacity(prompts);
         for epoch in first / train..=(first + prompts - 1) / train {
             let mut order: Vec<usize> = (0..train).collect();
@@ -314,7 +351,7 @@ impl<'a> Run<'a> {
         Questions {
             split: Split::Train,
             indices,
-            seed: self.seed.named("texts").fold(generation),
+            seed: self.seed.named("texts").fold(self.strategy.generation()),
         }
     }
 
@@ -325,12 +362,18 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         let evaluation = evaluations.into_iter().next().expect("one for one");
+        if diagnosis::is_clearly_worse(&evaluation, &self.best.rewards) {
+            self.worse += 1;
+        } else {
+            self.worse = 0;
+        }
         // Of equals the later one: the search has moved on from there.
         if evaluation.fitness.value() >= self.best.validation.value() {
             self.best = Mean {
                 generation: self.strategy.generation(),
                 theta,
                 validation: evaluation.fitness,
+                rewards: evaluation.rewards.clone(),
             };
             if self.ranks.is_root() {
                 self.still_there()?;
@@ -405,13 +448,15 @@ impl<'a> Run<'a> {
     /// takes is the next row's.
     fn save(&mut self, mut row: metrics::Row) -> Result<()> {
         self.saved = Some(self.strategy.generation());
+        row.clocks.step_s = self.since.elapsed().as_secs_f64();
+        self.since = Instant::now();
+        self.metrics.push(row);
+        self.diagnose();
         if !self.ranks.is_root() {
             return Ok(());
         }
         self.still_there()?;
-        row.clocks.step_s = self.since.elapsed().as_secs_f64();
-        self.since = Instant::now();
-        self.metrics.push(row)?;
+        self.metrics.write()?;
         if let Some(texts) = &self.rollouts {
             texts.file.sync_data().map_err(Error::io(&self.directory))?;
         }
@@ -422,6 +467,9 @@ impl<'a> Run<'a> {
             stop: self.stop.clone(),
             best: self.best.clone(),
             start_validation: self.start_validation,
+            worse: self.worse,
+            prompts: self.prompts,
+            position: self.position,
             num_tokens: self.tokens,
             rollouts: self.judged,
             rollouts_bytes: self.rollouts.as_ref().map_or(0, |texts| texts.bytes),
@@ -548,10 +596,10 @@ fn run_digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
 /// The examples that a run needs.
 fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
     let train = objective.examples(Split::Train);
-    if config.run.prompts > train {
+    let most = config.run.prompts_max.unwrap_or(0).max(config.run.prompts);
+    if most > train {
         return Err(Error::config(format!(
-            "run.prompts is {}, but the task has only {train} training examples",
-            config.run.prompts
+            "run.prompts or run.prompts_max is {most}, but the task has only {train} training examples"
         )));
     }
     for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
