@@ -30,7 +30,7 @@ pub struct RunConfig {
     pub model: ModelSection,
     /// What is searched.
     #[serde(default)]
-    pub space: SpaceSection,
+    pub space: SpaceConfig,
     /// How it is searched.
     #[serde(default)]
     pub strategy: StrategyConfig,
@@ -87,7 +87,47 @@ impl ModelSection {
     }
 }
 
-/// `[space]`
+/// `[space]`: a space, what is searched beside it, and how much of it all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpaceConfig {
+    /// Searches so many random directions of everything instead of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subspace: Option<usize>,
+    /// First layer, and the layer after the last; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<[usize; 2]>,
+    /// The space. What it does not know is refused, so the keys above are all that there are beside its own.
+    #[serde(flatten)]
+    pub kind: SpaceSection,
+    /// More spaces on the same model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<SpaceSection>,
+}
+
+impl SpaceConfig {
+    /// All spaces.
+    pub fn all(&self) -> impl Iterator<Item = &SpaceSection> {
+        std::iter::once(&self.kind).chain(&self.also)
+    }
+
+    /// What a leaderboard calls it.
+    pub fn label(&self) -> String {
+        let one = |space: &SpaceSection| match space {
+            SpaceSection::Spectral { part, rank, .. } => format!("spectral {part:?} {rank}").to_lowercase(),
+            SpaceSection::Core { rank, .. } => format!("core {rank}"),
+            SpaceSection::LoraSvd { alpha, .. } => format!("lora-svd {alpha}"),
+            SpaceSection::LoraCore { .. } => "lora-core".into(),
+            SpaceSection::Frozen {} => "frozen".into(),
+        };
+        let mut label = self.all().map(one).collect::<Vec<_>>().join(" + ");
+        if let Some(dim) = self.subspace {
+            label += &format!(", subspace {dim}");
+        }
+        label
+    }
+}
+
+/// One space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SpaceSection {
@@ -115,6 +155,23 @@ pub enum SpaceSection {
         #[serde(default = "default_modules")]
         modules: Vec<String>,
     },
+    /// The whole matrix between principal components of the base weights (LoRA-XS).
+    Core {
+        /// Components a matrix.
+        #[serde(default = "default_rank")]
+        rank: usize,
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+    /// The whole matrix between the singular vectors of a supervised LoRA's factors.
+    LoraCore {
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+    /// A supervised LoRA that stands still while others are searched.
+    Frozen {},
 }
 
 /// `[generation]`
@@ -321,29 +378,50 @@ impl RunConfig {
                 self.name
             )));
         }
-        match &self.space {
-            SpaceSection::Spectral { modules, .. } => parse_modules(modules).map(|_| ())?,
-            SpaceSection::LoraSvd { alpha, modules, .. } => {
-                parse_modules(modules)?;
-                if !(*alpha > 0.0 && *alpha <= 1.0) {
-                    return Err(Error::config(format!(
-                        "space.alpha is {alpha}, expected above 0 and at most 1"
-                    )));
+        self.check_space()
+    }
+
+    fn check_space(&self) -> Result<()> {
+        let mut needs_adapter = false;
+        for space in self.space.all() {
+            match space {
+                SpaceSection::Spectral { modules, .. } | SpaceSection::Core { modules, .. } => {
+                    parse_modules(modules)?;
                 }
-                if self.model.adapter.is_none() {
-                    return Err(Error::config(
-                        "space.kind is lora-svd, which searches a supervised LoRA: set model.adapter to its PEFT directory",
-                    ));
+                SpaceSection::LoraSvd { alpha, modules, .. } => {
+                    parse_modules(modules)?;
+                    needs_adapter = true;
+                    if !(*alpha > 0.0 && *alpha <= 1.0) {
+                        return Err(Error::config(format!(
+                            "space.alpha is {alpha}, expected above 0 and at most 1"
+                        )));
+                    }
                 }
+                SpaceSection::LoraCore { modules } => {
+                    parse_modules(modules)?;
+                    needs_adapter = true;
+                }
+                SpaceSection::Frozen {} => needs_adapter = true,
             }
         }
-        if let (SpaceSection::Spectral { .. }, Some(adapter)) = (&self.space, &self.model.adapter) {
-            return Err(Error::config(format!(
-                "model.adapter is {}, but space.kind is spectral, which starts from the base model: use lora-svd or leave the adapter out",
+        let label = self.space.label();
+        match &self.model.adapter {
+            None if needs_adapter => Err(Error::config(format!(
+                "the space is {label}, which needs a supervised LoRA: set model.adapter to its PEFT directory"
+            ))),
+            Some(adapter) if !needs_adapter => Err(Error::config(format!(
+                "model.adapter is {}, but the space {label} starts from the base model: use lora-svd, keep the adapter with space.also = [{{ kind = \"frozen\" }}], or leave it out",
                 adapter.display()
-            )));
+            ))),
+            _ => Ok(()),
+        }?;
+        match (self.space.subspace, self.space.layers) {
+            (Some(0), _) => Err(Error::config("space.subspace is 0, expected 1 or more")),
+            (_, Some([first, end])) if first >= end => Err(Error::config(format!(
+                "space.layers is [{first}, {end}], expected the first layer and the layer after the last"
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -518,9 +596,12 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
-    "space.kind", "string", "\"spectral\"", "`spectral`, `lora-svd`", "`spectral` moves singular values of the base weights and needs no supervised start; `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453).";
+    "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others.";
+    "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
+    "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
+    "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
-    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral: components a matrix; n = layers × modules × rank.";
+    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
@@ -595,7 +676,7 @@ mod tests {
 
     const FULL: [&str; 3] = [
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
-        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\n[strategy]\nkind = 'cma-es'",
+        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
          answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",
     ];

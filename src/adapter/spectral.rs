@@ -121,6 +121,8 @@ fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_va
             gain: singular_values,
         },
         b: None,
+        searched_core: None,
+        prefix: String::new(),
     }
 }
 

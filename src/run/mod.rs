@@ -14,7 +14,7 @@ pub mod lock;
 pub mod metrics;
 pub mod progress;
 
-use crate::config::{RunConfig, SpaceSection};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{remove_leftovers, write_atomically};
 use crate::model::weights::hex;
@@ -545,10 +545,7 @@ impl<'a> Run<'a> {
             model_sha256: labels.model_sha256.clone(),
             precision: format!("{:?}", self.config.model.precision).to_lowercase(),
             task: labels.task.clone(),
-            space: match &self.config.space {
-                SpaceSection::Spectral { part, rank, .. } => format!("spectral {part:?} {rank}").to_lowercase(),
-                SpaceSection::LoraSvd { alpha, .. } => format!("lora-svd {alpha}"),
-            },
+            space: self.config.space.label(),
             n: self.best.theta.len(),
             strategy: self.strategy.name().into(),
             population: self.strategy.population(),
