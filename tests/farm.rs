@@ -371,8 +371,12 @@ fn a_job_that_is_asked_to_end_can_go_on() {
     let mut asked = vec!["TERM", "INT", "USR1"];
     while let Some(name) = asked.pop() {
         let job = quietly(&mut house.align(0, &run));
-        wait_until("a checkpoint", || run.join("checkpoints").exists());
-        std::thread::sleep(Duration::from_millis(300));
+        // It listens before it takes the directory.
+        let owns = || {
+            fs::read_to_string(run.join("lock")).is_ok_and(|owner| owner.contains(&format!("process {} ", job.id())))
+        };
+        wait_until("the lock", owns);
+        std::thread::sleep(Duration::from_millis(100));
         signal(job.id(), name);
         let output = ends_within(job, Duration::from_secs(10));
         assert_eq!(output.status.code(), Some(75), "{name}");
@@ -570,7 +574,7 @@ fn a_deleted_run_directory_ends_the_run() {
     fs::rename(&run, &gone).expect("it is moved away");
     let output = ends_within(job, Duration::from_secs(20));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(!run.join("checkpoints").exists(), "it was made again");
+    assert!(!run.exists(), "it was made again");
     assert!(
         said(&output).lines().any(|line| line.starts_with("essa: ")),
         "{}",
@@ -627,6 +631,7 @@ fn a_full_or_read_only_disk_says_what_is_saved() {
         .find(|line| line.contains("No space left on device"))
         .unwrap_or_else(|| panic!("{errors}"));
     assert!(full.starts_with("essa: ") && full.contains("saved"), "{full}");
+    println!("{full}");
     assert!(
         printed.contains("third 1") && errors.contains("Read-only file system"),
         "{printed}\n{errors}"

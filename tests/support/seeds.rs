@@ -2,7 +2,7 @@
 
 use super::gguf_writer::GgufWriter;
 use essa::run::Mean;
-use essa::run::checkpoint::{Checkpoint, FORMAT};
+use essa::run::checkpoint::{Checkpoint, FORMAT, State};
 use essa::run::metrics::Row;
 use essa::search::Fitness;
 use essa::seed::Seed;
@@ -66,19 +66,21 @@ fn checkpoint(strategy: &str) -> Vec<u8> {
         format: FORMAT,
         digest: "d".into(),
         generation: 2,
-        stop: None,
-        best: Mean {
-            generation: 0,
-            theta: vec![0.5, -1.0],
-            validation: Fitness::new(0.25),
-            rewards: vec![0.0, 0.5],
+        state: State {
+            stop: None,
+            best: Mean {
+                generation: 0,
+                theta: vec![0.5, -1.0],
+                validation: Fitness::new(0.25),
+                rewards: vec![0.0, 0.5],
+            },
+            start_validation: 0.25,
+            worse: 0,
+            prompts: 4,
+            position: 8,
+            num_tokens: 10,
+            rollouts: 8,
         },
-        start_validation: 0.25,
-        worse: 0,
-        prompts: 4,
-        position: 8,
-        num_tokens: 10,
-        rollouts: 8,
         rollouts_bytes: 100,
         metrics: vec![Row::default()],
         strategy: strategy.state(),
