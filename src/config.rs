@@ -201,6 +201,8 @@ pub struct RunSection {
     pub prompts_max: Option<usize>,
     /// Generations between two looks at the validation split; 0 looks at the start and the end only.
     pub validate_every: u64,
+    /// Whether σ0 is found before the run; `strategy.sigma` is then where the search for it begins.
+    pub calibrate_sigma: bool,
     /// Whether a run ends when its mean has become clearly worse than the best one at two validations in a row.
     pub stop_on_collapse: bool,
     /// Whether judged texts are kept.
@@ -237,6 +239,7 @@ impl Default for RunSection {
             validate_every: 5,
             rollouts: true,
             prompts_max: None,
+            calibrate_sigma: false,
             stop_on_collapse: true,
         }
     }
@@ -642,6 +645,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
     "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
+    "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
     "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };

@@ -26,6 +26,7 @@
 //! [`strategy::cma_es`].
 
 pub mod adapter;
+pub mod calibration;
 pub mod commands;
 pub mod config;
 pub mod engine;

@@ -104,6 +104,18 @@ impl StrategyConfig {
         }
     }
 
+    /// σ0; none where it is left to the default.
+    pub fn sigma(&self) -> Option<f64> {
+        serde_json::to_value(self).ok()?.get("sigma")?.as_f64()
+    }
+
+    /// The same settings with another σ0.
+    pub fn with_sigma(&self, sigma: f64) -> Self {
+        let mut json = serde_json::to_value(self).expect("a config serialises");
+        json["sigma"] = sigma.into();
+        serde_json::from_value(json).expect("every strategy has a sigma")
+    }
+
     /// A strategy at its start: n numbers around `x0`, with noise from below `seed`.
     pub fn build(&self, n: usize, x0: &[f64], seed: Seed) -> Result<Box<dyn Strategy>> {
         if x0.len() != n || x0.iter().any(|x| !x.is_finite()) {
