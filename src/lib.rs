@@ -9,8 +9,8 @@
 //! holds the words that both speak.
 //!
 //! ```text
-//!                 main.rs ── commands ── config
-//!                            run
+//!                 main.rs ── commands ── sweep ── config
+//!                       run ── calibration
 //!                  population ── ranks
 //!            ┌───────────┴───────────┐
 //!       strategy                objective
