@@ -7,6 +7,7 @@
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
 pub mod cma_es;
+pub mod functions;
 pub mod noise;
 pub mod open_es;
 pub mod shaping;
