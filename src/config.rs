@@ -608,7 +608,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
-    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`", "Full CMA-ES with step-size control, or OpenAI-ES.";
+    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`, `xnes`, `snes`", "Full CMA-ES with step-size control, OpenAI-ES, or the natural evolution strategies: xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on), SNES with a σ for each number.";
     "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
     "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
     "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";

@@ -7,9 +7,12 @@
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
 pub mod cma_es;
+pub mod functions;
 pub mod noise;
 pub mod open_es;
 pub mod shaping;
+pub mod snes;
+pub mod xnes;
 
 use crate::error::{Error, Result};
 use crate::search::Fitness;
@@ -19,6 +22,8 @@ use open_es::{OpenEs, OpenEsConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use snes::{Snes, SnesConfig};
+use xnes::{Xnes, XnesConfig};
 
 /// Ask and tell. The state is a value: it serialises whole, and `ask` does not change it.
 pub trait Strategy: Send {
@@ -82,6 +87,10 @@ pub enum StrategyConfig {
     CmaEs(CmaEsConfig),
     /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
     OpenEs(OpenEsConfig),
+    /// Exponential natural evolution strategy: follows the natural gradient of a full Gaussian.
+    Xnes(XnesConfig),
+    /// Separable natural evolution strategy: the same for a Gaussian with a σ for each number.
+    Snes(SnesConfig),
 }
 
 impl Default for StrategyConfig {
@@ -101,6 +110,8 @@ impl StrategyConfig {
         match self {
             Self::CmaEs(config) => config.resolve(n).map(Self::CmaEs),
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
+            Self::Xnes(config) => config.resolve(n).map(Self::Xnes),
+            Self::Snes(config) => config.resolve(n).map(Self::Snes),
         }
     }
 
@@ -127,6 +138,8 @@ impl StrategyConfig {
         Ok(match self.resolve(n)? {
             Self::CmaEs(config) => Box::new(CmaEs::new(config, x0, seed)),
             Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
+            Self::Xnes(config) => Box::new(Xnes::new(config, x0, seed)),
+            Self::Snes(config) => Box::new(Snes::new(config, x0, seed)),
         })
     }
 
@@ -149,6 +162,8 @@ impl StrategyConfig {
         Ok(match resolved {
             Self::CmaEs(config) => Box::new(CmaEs::restore(config, n, part(state, "state")?)?),
             Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
+            Self::Xnes(config) => Box::new(Xnes::restore(config, n, part(state, "state")?)?),
+            Self::Snes(config) => Box::new(Snes::restore(config, n, part(state, "state")?)?),
         })
     }
 }
@@ -187,6 +202,30 @@ fn flat_stop(flat: u64) -> Option<String> {
              they do, sigma is too large, if it scores the same, sigma is too small or the reward is blind"
         )
     })
+}
+
+/// Why a Gaussian with these axes, σ included, asks to stop: the limits that CMA-ES has, `first` being σ0.
+fn axes_stop(longest: f64, shortest: f64, first: f64) -> Option<String> {
+    let condition = (longest / shortest).powi(2);
+    if !(longest.is_finite() && shortest.is_finite()) {
+        Some(format!(
+            "the longest axis of the search is {longest}: it is out of control"
+        ))
+    } else if longest < 1e-12 * first {
+        Some(format!(
+            "the longest axis of the search is {longest:.1e}, less than 1e-12 of the first sigma: it has converged"
+        ))
+    } else if longest > 1e4 * first {
+        Some(format!(
+            "the longest axis of the search is {longest:.1e}, more than 1e4 of the first sigma: it diverges"
+        ))
+    } else if condition.is_nan() || condition > 1e14 {
+        Some(format!(
+            "the covariance matrix has condition {condition:.1e}, more than 1e14: its axes are rounding errors"
+        ))
+    } else {
+        None
+    }
 }
 
 /// The largest λ: every member is at least one text, so more would not end.
@@ -274,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in ["cma-es", "open-es"] {
+        for kind in ["cma-es", "open-es", "xnes", "snes"] {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");

@@ -15,6 +15,15 @@ pub struct Noise {
     antithetic: bool,
 }
 
+/// The weight of a draw; see [`Noise::weights`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DrawWeight {
+    /// w, and of a pair the difference w − w′.
+    pub odd: f64,
+    /// w, and of a pair the sum w + w′.
+    pub even: f64,
+}
+
 impl Noise {
     /// The noise of generation `generation` of the strategy whose node in the tree is `seed`.
     pub fn new(seed: Seed, generation: u64, antithetic: bool) -> Self {
@@ -42,6 +51,18 @@ impl Noise {
         }
     }
 
+    /// What each draw counts by the weights of its members: with their signs for what is odd in z, such as the step of
+    /// the mean, and without for what is even, such as z zᵀ.
+    pub fn weights(&self, members: &[f64]) -> Vec<DrawWeight> {
+        let mut draws = vec![DrawWeight::default(); self.draws(members.len())];
+        for (member, weight) in members.iter().enumerate() {
+            let (draw, sign) = self.draw_of(member);
+            draws[draw].odd += sign * weight;
+            draws[draw].even += weight;
+        }
+        draws
+    }
+
     /// Draw number `draw`: z ∼ N(0, I), `[n]`.
     pub fn normals(&self, draw: usize, n: usize) -> Vec<f64> {
         self.stream.fold(draw as u64).normals(n)
@@ -67,5 +88,9 @@ mod tests {
         assert_eq!((noise.draws(4), noise.draws(5)), (2, 3));
         let alone = Noise::new(Seed::new(5), 0, false);
         assert_eq!((alone.draw_of(3), alone.draws(5)), ((3, 1.0), 5));
+        let pairs = [(0.25, 0.75), (-0.5, 0.5)].map(|(odd, even)| DrawWeight { odd, even });
+        assert_eq!(noise.weights(&[0.5, 0.25, 0.0, 0.5]), pairs);
+        let single = [0.5, 0.25].map(|w| DrawWeight { odd: w, even: w });
+        assert_eq!(alone.weights(&[0.5, 0.25]), single);
     }
 }
