@@ -1,6 +1,7 @@
 //! What every strategy promises, and whether ours is the algorithm that its name says: CMA-ES against pycma, number by
-//! number where numbers are fixed and in distribution where they are random. The reference's answers lie in
-//! golden/fixtures/pycma.json, which golden/make_pycma.py made. Functions are minimised, so fitness is −f.
+//! number where numbers are fixed and in distribution where they are random, SNES, xNES and CEM against evosax and cmaes in
+//! distribution. The references' answers lie in golden/fixtures/pycma.json and nes.json, which golden/make_pycma.py and
+//! make_nes.py made. Functions are minimised, so fitness is −f.
 
 use essa::linalg::{axpy, dot};
 use essa::search::Fitness;
@@ -159,6 +160,88 @@ fn cma_es_is_invariant_to_rotation() {
         );
         assert!(found.median >= reference.low && found.median <= reference.high);
     }
+}
+
+// ------------------------------------------------------------------------------------- against evosax and cmaes
+
+#[derive(Deserialize)]
+struct NesFixture {
+    target: f64,
+    runs: Vec<NesRun>,
+}
+
+#[derive(Deserialize)]
+struct NesRun {
+    strategy: String,
+    function: String,
+    n: usize,
+    start: f64,
+    sigma0: f64,
+    population: usize,
+    cap: usize,
+    evaluations: Vec<Option<usize>>,
+}
+
+/// The rule is that of pycma's test, against evosax's SNES and SimpleES and the xNES of the package cmaes, as
+/// golden/make_nes.py ran them; ours is set to their conventions, no pairs and no added noise.
+fn nes_needs_as_many_evaluations(chosen: impl Fn(&NesRun) -> bool) {
+    let fixture: NesFixture =
+        serde_json::from_str(include_str!("golden/fixtures/nes.json")).expect("the fixture parses");
+    let mut wrong = Vec::new();
+    for run in fixture.runs.iter().filter(|run| chosen(run)) {
+        let mut config = json!({
+            "kind": run.strategy,
+            "population": run.population,
+            "sigma": run.sigma0,
+            "antithetic": false,
+        });
+        if run.strategy == "cem" {
+            config["extra_noise"] = json!(0.0);
+        }
+        let function = function(&run.function, run.n);
+        let ours = parallel(run.evaluations.len(), |seed| {
+            let mut strategy = build_at(&config, &vec![run.start; run.n], seed);
+            evaluations_to_target(strategy.as_mut(), |x| function.value(x), fixture.target, run.cap)
+        });
+        let (found, reference) = (Quartiles::of(&ours), Quartiles::of(&run.evaluations));
+        let line = format!(
+            "{} {} n={}: ours {found:?}, reference {reference:?}",
+            run.strategy, run.function, run.n
+        );
+        println!("{line}");
+        if found.median < reference.low || found.median > reference.high || found.reached < reference.reached {
+            wrong.push(line);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "outside the quartiles of the reference:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// Those in which all seeds together take seconds.
+fn is_quick(run: &NesRun) -> bool {
+    match (run.strategy.as_str(), run.function.as_str()) {
+        (strategy, "rastrigin") => strategy == "snes" && run.n == 10,
+        ("snes", _) => run.n <= 40,
+        _ => run.n == 10,
+    }
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes without optimisation: cargo test --release"
+)]
+fn natural_gradients_and_cem_need_as_many_evaluations_as_their_references() {
+    nes_needs_as_many_evaluations(is_quick);
+}
+
+#[test]
+#[ignore = "takes minutes: make test-long"]
+fn natural_gradients_and_cem_need_as_many_evaluations_where_it_takes_long() {
+    nes_needs_as_many_evaluations(|run| !is_quick(run));
 }
 
 // ------------------------------------------------------------------------------------------------------ invariance
@@ -411,6 +494,34 @@ fn a_restored_strategy_goes_on_as_if_never_stopped() {
                 "{config} generation {generation}"
             );
         }
+    }
+}
+
+/// Whatever is missing from a checkpoint or stands in it in another form is an error and no panic.
+#[test]
+fn a_damaged_state_is_refused() {
+    for config in configs() {
+        let parsed: StrategyConfig = serde_json::from_value(config.clone()).expect("parses");
+        let whole = build(&config, 5, 1).state();
+        assert!(parsed.restore(&whole).is_ok(), "{config}");
+        for key in whole["state"].as_object().expect("a table").keys() {
+            let short = [json!([]), json!({}), json!(""), json!([1.0, 2.0])];
+            for damage in short {
+                let mut state = whole.clone();
+                state["state"][key] = damage;
+                assert!(parsed.restore(&state).is_err(), "{config} {key}");
+            }
+            let mut state = whole.clone();
+            state["state"].as_object_mut().expect("a table").remove(key);
+            // Axes that are not there yet are left out as well as null.
+            assert!(
+                key == "axes" || parsed.restore(&state).is_err(),
+                "{config} without {key}"
+            );
+        }
+        let mut other = whole.clone();
+        other["n"] = json!(6);
+        assert!(parsed.restore(&other).is_err(), "{config}");
     }
 }
 
