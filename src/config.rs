@@ -608,10 +608,10 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
-    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`, `xnes`, `snes`", "Full CMA-ES with step-size control, OpenAI-ES, or the natural evolution strategies: xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on), SNES with a σ for each number.";
+    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `open-es`, `xnes`, `snes`, `cem`, `random-search`", "Full CMA-ES with step-size control; OpenAI-ES; the natural evolution strategies, xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on) and SNES with a σ for each number; and as baselines the cross-entropy method and random search.";
     "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
     "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
-    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";
+    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean (not in random-search).";
     "strategy.active", "boolean", "false", "", "cma-es: the worse half pushes the covariance away (negative weights).";
     "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
     "strategy.learning_rate", "number", "from σ", "> 0", "open-es: length of a step.";
@@ -620,6 +620,9 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
     "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`", "open-es: how fitness becomes weights.";
     "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
+    "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
+    "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";
+    "strategy.extra_noise", "number", "0.05 σ0", "≥ 0", "cem: the standard deviation that each generation adds to every σ, as variances add.";
     "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
     "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
@@ -682,7 +685,7 @@ mod tests {
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
-         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",
+         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'",
     ];
 
     /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.

@@ -1,6 +1,7 @@
 //! What every strategy promises, and whether ours is the algorithm that its name says: CMA-ES against pycma, number by
-//! number where numbers are fixed and in distribution where they are random. The reference's answers lie in
-//! golden/fixtures/pycma.json, which golden/make_pycma.py made. Functions are minimised, so fitness is −f.
+//! number where numbers are fixed and in distribution where they are random, SNES, xNES and CEM against evosax and cmaes in
+//! distribution. The references' answers lie in golden/fixtures/pycma.json and nes.json, which golden/make_pycma.py and
+//! make_nes.py made. Functions are minimised, so fitness is −f.
 
 use essa::linalg::{axpy, dot};
 use essa::search::Fitness;
@@ -161,6 +162,88 @@ fn cma_es_is_invariant_to_rotation() {
     }
 }
 
+// ------------------------------------------------------------------------------------- against evosax and cmaes
+
+#[derive(Deserialize)]
+struct NesFixture {
+    target: f64,
+    runs: Vec<NesRun>,
+}
+
+#[derive(Deserialize)]
+struct NesRun {
+    strategy: String,
+    function: String,
+    n: usize,
+    start: f64,
+    sigma0: f64,
+    population: usize,
+    cap: usize,
+    evaluations: Vec<Option<usize>>,
+}
+
+/// The rule is that of pycma's test, against evosax's SNES and SimpleES and the xNES of the package cmaes, as
+/// golden/make_nes.py ran them; ours is set to their conventions, no pairs and no added noise.
+fn nes_needs_as_many_evaluations(chosen: impl Fn(&NesRun) -> bool) {
+    let fixture: NesFixture =
+        serde_json::from_str(include_str!("golden/fixtures/nes.json")).expect("the fixture parses");
+    let mut wrong = Vec::new();
+    for run in fixture.runs.iter().filter(|run| chosen(run)) {
+        let mut config = json!({
+            "kind": run.strategy,
+            "population": run.population,
+            "sigma": run.sigma0,
+            "antithetic": false,
+        });
+        if run.strategy == "cem" {
+            config["extra_noise"] = json!(0.0);
+        }
+        let function = function(&run.function, run.n);
+        let ours = parallel(run.evaluations.len(), |seed| {
+            let mut strategy = build_at(&config, &vec![run.start; run.n], seed);
+            evaluations_to_target(strategy.as_mut(), |x| function.value(x), fixture.target, run.cap)
+        });
+        let (found, reference) = (Quartiles::of(&ours), Quartiles::of(&run.evaluations));
+        let line = format!(
+            "{} {} n={}: ours {found:?}, reference {reference:?}",
+            run.strategy, run.function, run.n
+        );
+        println!("{line}");
+        if found.median < reference.low || found.median > reference.high || found.reached < reference.reached {
+            wrong.push(line);
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "outside the quartiles of the reference:\n{}",
+        wrong.join("\n")
+    );
+}
+
+/// Those in which all seeds together take seconds.
+fn is_quick(run: &NesRun) -> bool {
+    match (run.strategy.as_str(), run.function.as_str()) {
+        (strategy, "rastrigin") => strategy == "snes" && run.n == 10,
+        ("snes", _) => run.n <= 40,
+        _ => run.n == 10,
+    }
+}
+
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes without optimisation: cargo test --release"
+)]
+fn natural_gradients_and_cem_need_as_many_evaluations_as_their_references() {
+    nes_needs_as_many_evaluations(is_quick);
+}
+
+#[test]
+#[ignore = "takes minutes: make test-long"]
+fn natural_gradients_and_cem_need_as_many_evaluations_where_it_takes_long() {
+    nes_needs_as_many_evaluations(|run| !is_quick(run));
+}
+
 // ------------------------------------------------------------------------------------------------------ invariance
 
 /// One of each kind, with the options that change the path through the code.
@@ -178,6 +261,9 @@ fn configs() -> Vec<serde_json::Value> {
         json!({ "kind": "xnes", "population": 8, "antithetic": true }),
         json!({ "kind": "snes", "population": 8, "antithetic": false }),
         json!({ "kind": "snes", "population": 8, "antithetic": true }),
+        json!({ "kind": "cem", "population": 8, "antithetic": false }),
+        json!({ "kind": "cem", "population": 8, "antithetic": true, "elite": 0.25, "extra_noise": 0.02 }),
+        json!({ "kind": "random-search", "population": 8 }),
     ]
 }
 
@@ -296,14 +382,19 @@ fn a_failed_member_comes_last_and_pulls_nothing() {
         values[4] = f64::NAN;
         let step = failed.tell(&values.map(Fitness::new));
         assert_eq!(step.failed, 1);
-        let better_half_only = config["kind"] == "cma-es";
+        let better_half_only = ["cma-es", "cem", "random-search"]
+            .iter()
+            .any(|kind| config["kind"] == *kind);
         assert_eq!(failed.mean() == worst.mean(), better_half_only, "{config}");
 
         // Most fail: those that did not still say where to go, in shorter steps than a whole generation takes.
         let mut few = build(&config, 30, 5);
         let step_few =
             few.tell(&[9.0, f64::NAN, f64::NAN, f64::NAN, 1.0, f64::NAN, f64::NAN, f64::NAN].map(Fitness::new));
-        assert!(step_few.step_norm > 0.0 && step_few.step_norm.is_finite(), "{config}");
+        // Random search alone has been there: the best of them is its incumbent.
+        let moves = config["kind"] != "random-search";
+        assert_eq!(step_few.step_norm > 0.0, moves, "{config}");
+        assert!(step_few.step_norm.is_finite(), "{config}");
     }
 }
 
@@ -344,7 +435,9 @@ fn two_seeds_share_no_number() {
             for generation in 0..4 {
                 for member in 0..8 {
                     // In pairs the mirror image is the same number with the other sign, so it is not counted.
-                    if config["antithetic"] == true && member % 2 == 1 {
+                    let mirrored = config["antithetic"] == true && member % 2 == 1;
+                    let incumbent = config["kind"] == "random-search" && member == 0;
+                    if mirrored || incumbent {
                         continue;
                     }
                     for (x, m) in strategy.ask(member).iter().zip(strategy.mean()) {
@@ -404,6 +497,34 @@ fn a_restored_strategy_goes_on_as_if_never_stopped() {
     }
 }
 
+/// Whatever is missing from a checkpoint or stands in it in another form is an error and no panic.
+#[test]
+fn a_damaged_state_is_refused() {
+    for config in configs() {
+        let parsed: StrategyConfig = serde_json::from_value(config.clone()).expect("parses");
+        let whole = build(&config, 5, 1).state();
+        assert!(parsed.restore(&whole).is_ok(), "{config}");
+        for key in whole["state"].as_object().expect("a table").keys() {
+            let short = [json!([]), json!({}), json!(""), json!([1.0, 2.0])];
+            for damage in short {
+                let mut state = whole.clone();
+                state["state"][key] = damage;
+                assert!(parsed.restore(&state).is_err(), "{config} {key}");
+            }
+            let mut state = whole.clone();
+            state["state"].as_object_mut().expect("a table").remove(key);
+            // Axes that are not there yet are left out as well as null.
+            assert!(
+                key == "axes" || parsed.restore(&state).is_err(),
+                "{config} without {key}"
+            );
+        }
+        let mut other = whole.clone();
+        other["n"] = json!(6);
+        assert!(parsed.restore(&other).is_err(), "{config}");
+    }
+}
+
 // --------------------------------------------------------------------------------------------------- that they work
 
 /// The noise does not rotate along, so it is not the same path, but the same number of evaluations. SNES is the
@@ -435,7 +556,7 @@ fn xnes_is_invariant_to_rotation_and_snes_is_not() {
     assert_eq!(quartiles("snes", "rotated-ellipsoid").reached, 0);
 }
 
-/// Not a comparison but a floor: each strategy comes down a noiseless sphere.
+/// Not a comparison but a floor: each strategy comes down a noiseless sphere, random search as far as luck goes.
 #[test]
 fn every_strategy_improves_a_sphere() {
     for config in configs() {
@@ -445,7 +566,8 @@ fn every_strategy_improves_a_sphere() {
             strategy.tell(&judge(strategy.as_ref(), sphere));
         }
         let after = sphere(strategy.mean());
-        assert!(after < 0.2 * before, "{config}: {before} to {after}");
+        let floor = if config["kind"] == "random-search" { 0.99 } else { 0.2 };
+        assert!(after < floor * before, "{config}: {before} to {after}");
     }
 }
 

@@ -6,10 +6,12 @@
 //! neither towards it nor away from it. A flat generation, in which all judged members tie, changes nothing but the
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
+pub mod cem;
 pub mod cma_es;
 pub mod functions;
 pub mod noise;
 pub mod open_es;
+pub mod random_search;
 pub mod shaping;
 pub mod snes;
 pub mod xnes;
@@ -17,8 +19,10 @@ pub mod xnes;
 use crate::error::{Error, Result};
 use crate::search::Fitness;
 use crate::seed::Seed;
+use cem::{Cem, CemConfig};
 use cma_es::{CmaEs, CmaEsConfig};
 use open_es::{OpenEs, OpenEsConfig};
+use random_search::{RandomSearch, RandomSearchConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,6 +95,10 @@ pub enum StrategyConfig {
     Xnes(XnesConfig),
     /// Separable natural evolution strategy: the same for a Gaussian with a σ for each number.
     Snes(SnesConfig),
+    /// Cross-entropy method: fits a Gaussian with a σ for each number to the best members.
+    Cem(CemConfig),
+    /// Random search: draws around the start, and keeps what beats the incumbent.
+    RandomSearch(RandomSearchConfig),
 }
 
 impl Default for StrategyConfig {
@@ -112,6 +120,8 @@ impl StrategyConfig {
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
             Self::Xnes(config) => config.resolve(n).map(Self::Xnes),
             Self::Snes(config) => config.resolve(n).map(Self::Snes),
+            Self::Cem(config) => config.resolve(n).map(Self::Cem),
+            Self::RandomSearch(config) => config.resolve(n).map(Self::RandomSearch),
         }
     }
 
@@ -140,6 +150,8 @@ impl StrategyConfig {
             Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
             Self::Xnes(config) => Box::new(Xnes::new(config, x0, seed)),
             Self::Snes(config) => Box::new(Snes::new(config, x0, seed)),
+            Self::Cem(config) => Box::new(Cem::new(config, x0, seed)),
+            Self::RandomSearch(config) => Box::new(RandomSearch::new(config, x0, seed)),
         })
     }
 
@@ -164,6 +176,8 @@ impl StrategyConfig {
             Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
             Self::Xnes(config) => Box::new(Xnes::restore(config, n, part(state, "state")?)?),
             Self::Snes(config) => Box::new(Snes::restore(config, n, part(state, "state")?)?),
+            Self::Cem(config) => Box::new(Cem::restore(config, n, part(state, "state")?)?),
+            Self::RandomSearch(config) => Box::new(RandomSearch::restore(config, n, part(state, "state")?)?),
         })
     }
 }
@@ -313,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in ["cma-es", "open-es", "xnes", "snes"] {
+        for kind in ["cma-es", "open-es", "xnes", "snes", "cem", "random-search"] {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");
@@ -372,6 +386,30 @@ mod tests {
             (
                 r#"{"kind": "open-es", "weight_decay": 1.0}"#,
                 "strategy.weight_decay: is 1, expected a number in [0, 1)",
+            ),
+            (
+                r#"{"kind": "snes", "population": 7}"#,
+                "population: is 7, expected an even number",
+            ),
+            (
+                r#"{"kind": "xnes", "sigma": 0.0}"#,
+                "strategy.sigma: is 0, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "cem", "elite": 1.0}"#,
+                "strategy.elite: is 1, expected a number in (0, 1)",
+            ),
+            (
+                r#"{"kind": "cem", "smoothing": 0.0}"#,
+                "strategy.smoothing: is 0, expected a number in (0, 1]",
+            ),
+            (
+                r#"{"kind": "cem", "extra_noise": -1.0}"#,
+                "strategy.extra_noise: is -1, expected 0 or a number above",
+            ),
+            (
+                r#"{"kind": "random-search", "population": 1}"#,
+                "strategy.population: is 1, expected at least 2",
             ),
         ];
         for (text, expected) in cases {

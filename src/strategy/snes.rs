@@ -1,9 +1,10 @@
 //! SNES, the separable natural evolution strategy: D. Wierstra, T. Schaul, T. Glasmachers, Y. Sun, J. Peters,
-//! J. Schmidhuber, *Natural Evolution Strategies*, JMLR 15 (2014) 949–980; its algorithm 6, line numbers in parentheses.
-//! Members are drawn from N(m, diag(σ)²). The mean and the logarithm of each σ follow the natural gradient of the
-//! expected utility, where utility depends on the rank alone. One σ a number learns as fast as √n allows, in O(n) time
-//! and memory, so this is the natural gradient for n in the hundreds and thousands; what it cannot learn are axes that
-//! do not lie along the coordinates. Under random fitness log σ does not drift, with ties, failures and pairs as without.
+//! J. Schmidhuber, *Natural Evolution Strategies*, JMLR 15 (2014) 949–980; its algorithm for separable Gaussians, whose
+//! names for quantities stand beside the lines. Members are drawn from N(m, diag(σ)²). The mean and the logarithm of each
+//! σ follow the natural gradient of the expected utility, where utility depends on the rank alone. The learning rate of σ
+//! falls with √n only, and a generation takes O(λ n), so this is the natural gradient for n in the hundreds and thousands;
+//! what it cannot learn are axes that do not lie along the coordinates. Under random fitness ln σ does not drift, with
+//! ties, failures and pairs as without.
 
 use super::noise::Noise;
 use super::shaping::{is_flat, share_weights, utilities};
@@ -143,9 +144,9 @@ impl Strategy for Snes {
         );
         let State { mean, sigmas, .. } = &self.state;
         let (draw, sign) = self.noise().draw_of(member);
-        let s = self.noise().normals(draw, mean.len()); // (3)
+        let s = self.noise().normals(draw, mean.len());
         let member = mean.iter().zip(sigmas).zip(s);
-        member.map(|((m, sigma), s)| m + sign * sigma * s).collect() // (4)
+        member.map(|((m, sigma), s)| m + sign * sigma * s).collect() // z_k = μ + σ s_k
     }
 
     fn mean(&self) -> &[f64] {
@@ -193,22 +194,22 @@ impl Snes {
     /// One generation's learning; returns the length of the mean's move.
     fn update(&mut self, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (self.noise(), self.state.mean.len());
-        let weights = share_weights(&self.utilities, fitness); // (7)
+        let weights = share_weights(&self.utilities, fitness); // u_k
         let (mut of_mean, mut of_sigma) = (vec![0.0; n], vec![0.0; n]);
         for (draw, weight) in noise.weights(&weights).into_iter().enumerate() {
             let s = noise.normals(draw, n);
             for ((of_mean, of_sigma), s) in of_mean.iter_mut().zip(&mut of_sigma).zip(s) {
-                *of_mean += weight.odd * s; // (8)
-                *of_sigma += weight.even * (s * s - 1.0); // (9)
+                *of_mean += weight.odd * s; // ∇_μ J = Σ u s
+                *of_sigma += weight.even * (s * s - 1.0); // ∇_σ J = Σ u (s² − 1)
             }
         }
         let rate = (3.0 + (n as f64).ln()) / (5.0 * (n as f64).sqrt()); // η_σ, table 1
         let State { mean, sigmas, .. } = &mut self.state;
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {
-            *moved = sigmas[i] * of_mean[i]; // (10), η_μ = 1
+            *moved = sigmas[i] * of_mean[i]; // η_μ σ ∇_μ J, η_μ = 1
             mean[i] += *moved;
-            sigmas[i] *= (rate / 2.0 * of_sigma[i]).exp(); // (11)
+            sigmas[i] *= (rate / 2.0 * of_sigma[i]).exp(); // σ exp(η_σ/2 ∇_σ J)
         }
         norm(&moved)
     }

@@ -1,10 +1,10 @@
 //! xNES, the exponential natural evolution strategy: T. Glasmachers, T. Schaul, Y. Sun, D. Wierstra, J. Schmidhuber,
 //! *Exponential Natural Evolution Strategies*, GECCO 2010, and Wierstra et al., *Natural Evolution Strategies*, JMLR 15
-//! (2014) 949–980, whose algorithm 5 has the line numbers in parentheses. Members are drawn from N(m, σ² B Bᵀ), det
-//! B = 1, and m, ln σ and the logarithm of B follow the natural gradient of the expected utility, in the coordinates in
-//! which the Gaussian is the unit one. It is invariant to rotation. A generation takes O(λ n²), because the exponential
-//! is that of a matrix of rank λ. The learning rate of σ and B falls with n^(3/2): at n = 40 it is 0.016, at n = 480
-//! 0.0006, where σ hardly moves in the generations that a run has. From n ≈ 100 on take `snes` or `cma-es`.
+//! (2014) 949–980, whose names for quantities stand beside the lines. Members are drawn from N(m, σ² B Bᵀ), det B = 1, and
+//! m, ln σ and the logarithm of B follow the natural gradient of the expected utility, in the coordinates in which the
+//! Gaussian is the unit one. It is invariant to rotation. A generation takes O(λ n²), because the exponential is that of
+//! a matrix of rank λ. The learning rate of σ and B falls with n^(3/2): at n = 40 it is 0.016, at n = 480 0.0005, where σ
+//! hardly moves in the generations that a run has. From n ≈ 100 on take `snes` or `cma-es`.
 
 use super::noise::Noise;
 use super::shaping::{is_flat, share_weights, utilities};
@@ -177,9 +177,9 @@ impl Strategy for Xnes {
             self.population()
         );
         let (draw, sign) = self.noise().draw_of(member);
-        let s = self.noise().normals(draw, self.state.mean.len()); // (3)
+        let s = self.noise().normals(draw, self.state.mean.len());
         let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &self.state.shape.times(&s), &mut x); // (4)
+        axpy(sign * self.state.sigma, &self.state.shape.times(&s), &mut x); // z_k = μ + σ B s_k
         x
     }
 
@@ -224,7 +224,7 @@ impl Xnes {
     fn update(&mut self, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (self.noise(), self.state.mean.len());
         let dim = n as f64;
-        let weights = noise.weights(&share_weights(&self.utilities, fitness)); // (7)
+        let weights = noise.weights(&share_weights(&self.utilities, fitness)); // u_k
         let draws: Vec<Vec<f64>> = (0..weights.len()).map(|draw| noise.normals(draw, n)).collect();
         let rate = (9.0 + 3.0 * dim.ln()) / (5.0 * dim * dim.sqrt()); // η_σ = η_B, table 1
         let gap = self.gap();
@@ -232,13 +232,13 @@ impl Xnes {
 
         let mut of_mean = vec![0.0; n];
         for (weight, s) in weights.iter().zip(&draws) {
-            axpy(weight.odd, s, &mut of_mean); // (8)
+            axpy(weight.odd, s, &mut of_mean); // ∇_δ J = Σ u s
         }
         let step = state.shape.times(&of_mean);
-        axpy(state.sigma, &step, &mut state.mean); // (12), η_μ = 1
+        axpy(state.sigma, &step, &mut state.mean); // η_δ σ B ∇_δ J, η_δ = 1
         let step_norm = state.sigma * norm(&step);
 
-        // G_M = Σ u s sᵀ − Σ u I (9) is not made: of it σ takes the trace, and B the rest, Σ u s sᵀ less its own.
+        // ∇_M J = Σ u (s sᵀ − I) is not made: σ takes its trace, and B the rest, Σ u s sᵀ less its own trace.
         let terms: Vec<Outer> = weights
             .iter()
             .zip(&draws)
@@ -248,9 +248,9 @@ impl Xnes {
             })
             .collect();
         let mass: f64 = weights.iter().zip(&draws).map(|(w, s)| w.even * squared_norm(s)).sum();
-        let of_sigma = mass / dim - weights.iter().map(|w| w.even).sum::<f64>(); // (10)
-        let whole = state.shape.times_exponential(-rate / 2.0 * mass / dim, &terms); // (11), (14)
-        state.sigma *= (rate / 2.0 * of_sigma).exp(); // (13)
+        let of_sigma = mass / dim - weights.iter().map(|w| w.even).sum::<f64>(); // ∇_σ J = tr(∇_M J)/d
+        let whole = state.shape.times_exponential(-rate / 2.0 * mass / dim, &terms); // exp(η_B/2 ∇_B J)
+        state.sigma *= (rate / 2.0 * of_sigma).exp(); // σ exp(η_σ/2 ∇_σ J)
 
         state.updates += 1;
         if whole && state.updates >= state.measured_at + gap {

@@ -22,3 +22,4 @@ fi
 "$venv/bin/python" make_smollm2.py
 "$venv/bin/python" make_chat_templates.py
 "$venv/bin/python" make_pycma.py
+"$venv/bin/python" make_nes.py
