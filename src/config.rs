@@ -30,7 +30,7 @@ pub struct RunConfig {
     pub model: ModelSection,
     /// What is searched.
     #[serde(default)]
-    pub space: SpaceSection,
+    pub space: SpaceConfig,
     /// How it is searched.
     #[serde(default)]
     pub strategy: StrategyConfig,
@@ -87,7 +87,47 @@ impl ModelSection {
     }
 }
 
-/// `[space]`
+/// `[space]`: a space, what is searched beside it, and how much of it all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SpaceConfig {
+    /// Searches so many random directions of everything instead of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subspace: Option<usize>,
+    /// First layer, and the layer after the last; without it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<[usize; 2]>,
+    /// The space. What it does not know is refused, so the keys above are all that there are beside its own.
+    #[serde(flatten)]
+    pub kind: SpaceSection,
+    /// More spaces on the same model.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<SpaceSection>,
+}
+
+impl SpaceConfig {
+    /// All spaces.
+    pub fn all(&self) -> impl Iterator<Item = &SpaceSection> {
+        std::iter::once(&self.kind).chain(&self.also)
+    }
+
+    /// What a leaderboard calls it.
+    pub fn label(&self) -> String {
+        let one = |space: &SpaceSection| match space {
+            SpaceSection::Spectral { part, rank, .. } => format!("spectral {part:?} {rank}").to_lowercase(),
+            SpaceSection::Core { rank, .. } => format!("core {rank}"),
+            SpaceSection::LoraSvd { alpha, .. } => format!("lora-svd {alpha}"),
+            SpaceSection::LoraCore { .. } => "lora-core".into(),
+            SpaceSection::Frozen {} => "frozen".into(),
+        };
+        let mut label = self.all().map(one).collect::<Vec<_>>().join(" + ");
+        if let Some(dim) = self.subspace {
+            label += &format!(", subspace {dim}");
+        }
+        label
+    }
+}
+
+/// One space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum SpaceSection {
@@ -115,6 +155,23 @@ pub enum SpaceSection {
         #[serde(default = "default_modules")]
         modules: Vec<String>,
     },
+    /// The whole matrix between principal components of the base weights (LoRA-XS).
+    Core {
+        /// Components a matrix.
+        #[serde(default = "default_rank")]
+        rank: usize,
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+    /// The whole matrix between the singular vectors of a supervised LoRA's factors.
+    LoraCore {
+        /// Which matrices of every layer.
+        #[serde(default = "default_modules")]
+        modules: Vec<String>,
+    },
+    /// A supervised LoRA that stands still while others are searched.
+    Frozen {},
 }
 
 /// `[generation]`
@@ -139,8 +196,15 @@ pub struct RunSection {
     pub generations: u64,
     /// Prompts a generation, the same for every candidate.
     pub prompts: usize,
+    /// Prompts that a generation may come to when the candidates' differences are mostly noise; without it they stay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompts_max: Option<usize>,
     /// Generations between two looks at the validation split; 0 looks at the start and the end only.
     pub validate_every: u64,
+    /// Whether σ0 is found before the run; `strategy.sigma` is then where the search for it begins.
+    pub calibrate_sigma: bool,
+    /// Whether a run ends when its mean has become clearly worse than the best one at two validations in a row.
+    pub stop_on_collapse: bool,
     /// Whether judged texts are kept.
     pub rollouts: bool,
 }
@@ -174,6 +238,9 @@ impl Default for RunSection {
             prompts: 24,
             validate_every: 5,
             rollouts: true,
+            prompts_max: None,
+            calibrate_sigma: false,
+            stop_on_collapse: true,
         }
     }
 }
@@ -210,21 +277,11 @@ impl RunConfig {
     /// Reads `path` (or the embedded config of the name `quickstart`), applies `key=value` overrides, and checks every
     /// value. Relative paths in the file are relative to its folder.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
-            (QUICKSTART.to_string(), PathBuf::from("."))
-        } else {
-            (
-                read_config_text(path)?,
-                path.parent().unwrap_or(Path::new(".")).to_path_buf(),
-            )
-        };
-        let mut table: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
-        resolve_paths(&mut table, &folder);
-        for assignment in overrides {
-            set(&mut table, assignment)?;
-        }
+        Self::from_table(read_table(path, overrides)?, path)
+    }
+
+    /// The config that a table holds; `path` is the file that it came from.
+    pub fn from_table(mut table: toml::Table, path: &Path) -> Result<Self> {
         // What is left relative came from the command line, and is relative to where that was typed.
         resolve_paths(&mut table, Path::new("."));
         let config: Self = toml::Value::Table(table)
@@ -256,6 +313,17 @@ impl RunConfig {
         hex(&Sha256::digest(format!("{:?}", self.deciding_keys())))
     }
 
+    /// One key's value, as TOML spells it.
+    pub fn value(&self, key: &str) -> Option<String> {
+        let mut keys = BTreeMap::new();
+        flatten(
+            "",
+            &toml::Value::try_from(self).expect("a config is a TOML table"),
+            &mut keys,
+        );
+        keys.remove(key)
+    }
+
     fn deciding_keys(&self) -> BTreeMap<String, String> {
         let mut keys = BTreeMap::new();
         let table = toml::Value::try_from(self).expect("a config is a TOML table");
@@ -280,6 +348,12 @@ impl RunConfig {
         };
         positive("run.generations", self.run.generations)?;
         positive("run.prompts", self.run.prompts as u64)?;
+        if let Some(most) = self.run.prompts_max.filter(|most| *most < self.run.prompts) {
+            return Err(Error::config(format!(
+                "run.prompts_max is {most}, expected run.prompts = {} or more",
+                self.run.prompts
+            )));
+        }
         positive("generation.max_new_tokens", self.generation.max_new_tokens as u64)?;
         self.sampling().check("generation")?;
         if self.model.threads > 1 << 12 {
@@ -307,29 +381,50 @@ impl RunConfig {
                 self.name
             )));
         }
-        match &self.space {
-            SpaceSection::Spectral { modules, .. } => parse_modules(modules).map(|_| ())?,
-            SpaceSection::LoraSvd { alpha, modules, .. } => {
-                parse_modules(modules)?;
-                if !(*alpha > 0.0 && *alpha <= 1.0) {
-                    return Err(Error::config(format!(
-                        "space.alpha is {alpha}, expected above 0 and at most 1"
-                    )));
+        self.check_space()
+    }
+
+    fn check_space(&self) -> Result<()> {
+        let mut needs_adapter = false;
+        for space in self.space.all() {
+            match space {
+                SpaceSection::Spectral { modules, .. } | SpaceSection::Core { modules, .. } => {
+                    parse_modules(modules)?;
                 }
-                if self.model.adapter.is_none() {
-                    return Err(Error::config(
-                        "space.kind is lora-svd, which searches a supervised LoRA: set model.adapter to its PEFT directory",
-                    ));
+                SpaceSection::LoraSvd { alpha, modules, .. } => {
+                    parse_modules(modules)?;
+                    needs_adapter = true;
+                    if !(*alpha > 0.0 && *alpha <= 1.0) {
+                        return Err(Error::config(format!(
+                            "space.alpha is {alpha}, expected above 0 and at most 1"
+                        )));
+                    }
                 }
+                SpaceSection::LoraCore { modules } => {
+                    parse_modules(modules)?;
+                    needs_adapter = true;
+                }
+                SpaceSection::Frozen {} => needs_adapter = true,
             }
         }
-        if let (SpaceSection::Spectral { .. }, Some(adapter)) = (&self.space, &self.model.adapter) {
-            return Err(Error::config(format!(
-                "model.adapter is {}, but space.kind is spectral, which starts from the base model: use lora-svd or leave the adapter out",
+        let label = self.space.label();
+        match &self.model.adapter {
+            None if needs_adapter => Err(Error::config(format!(
+                "the space is {label}, which needs a supervised LoRA: set model.adapter to its PEFT directory"
+            ))),
+            Some(adapter) if !needs_adapter => Err(Error::config(format!(
+                "model.adapter is {}, but the space {label} starts from the base model: use lora-svd, keep the adapter with space.also = [{{ kind = \"frozen\" }}], or leave it out",
                 adapter.display()
-            )));
+            ))),
+            _ => Ok(()),
+        }?;
+        match (self.space.subspace, self.space.layers) {
+            (Some(0), _) => Err(Error::config("space.subspace is 0, expected 1 or more")),
+            (_, Some([first, end])) if first >= end => Err(Error::config(format!(
+                "space.layers is [{first}, {end}], expected the first layer and the layer after the last"
+            ))),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -350,6 +445,26 @@ fn flatten(place: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>
         };
         flatten(&place, value, keys);
     }
+}
+
+/// Reads a config file as a table and applies `key=value` overrides.
+pub fn read_table(path: &Path, overrides: &[String]) -> Result<toml::Table> {
+    let (text, folder) = if path == Path::new("quickstart") && !path.exists() {
+        (QUICKSTART.to_string(), PathBuf::from("."))
+    } else {
+        (
+            read_config_text(path)?,
+            path.parent().unwrap_or(Path::new(".")).to_path_buf(),
+        )
+    };
+    let mut table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| Error::file(path, format!("not valid TOML: {}", one_line(&e.to_string()))))?;
+    resolve_paths(&mut table, &folder);
+    for assignment in overrides {
+        set(&mut table, assignment)?;
+    }
+    Ok(table)
 }
 
 /// Modules by their names in `target_modules`.
@@ -408,6 +523,11 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
     let value = parsed
         .and_then(|mut table| table.remove("value"))
         .unwrap_or_else(|| toml::Value::String(value.into()));
+    put(table, key, value).map_err(|what| Error::config(format!("--set {assignment}: {what}")))
+}
+
+/// Puts a value at `section.key`.
+pub fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> std::result::Result<(), String> {
     let mut place = table;
     let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().expect("split gives one part at least");
@@ -415,9 +535,7 @@ fn set(table: &mut toml::Table, assignment: &str) -> Result<()> {
         let next = place
             .entry(part)
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        place = next
-            .as_table_mut()
-            .ok_or_else(|| Error::config(format!("--set {assignment}: `{part}` is not a table")))?;
+        place = next.as_table_mut().ok_or_else(|| format!("`{part}` is not a table"))?;
     }
     place.insert(last.into(), value);
     Ok(())
@@ -481,16 +599,21 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
-    "space.kind", "string", "\"spectral\"", "`spectral`, `lora-svd`", "`spectral` moves singular values of the base weights and needs no supervised start; `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453).";
+    "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others.";
+    "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
+    "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
+    "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
-    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral: components a matrix; n = layers × modules × rank.";
+    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
-    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `sep-cma-es`, `lm-ma-es`, `open-es`", "Full CMA-ES with step-size control, for n up to 8192; the same with a diagonal covariance, linear in n; LM-MA-ES, a few learnt directions, for n in the tens of thousands; or OpenAI-ES.";
+    "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `sep-cma-es`, `lm-ma-es`, `open-es`, `xnes`, `snes`, `cem`, `random-search`", "Full CMA-ES with step-size control (n ≤ 8192); the same with a diagonal covariance, linear in n; LM-MA-ES, a few learnt directions, for n in the tens of thousands; OpenAI-ES; the natural evolution strategies, xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on) and SNES with a σ for each number; and as baselines the cross-entropy method and random search.";
     "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
     "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
-    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean.";
+    "strategy.max_step", "number", "–", "> 0", "A trust region: the mean moves no further in a generation, as `step_norm` measures it.";
+    "strategy.restarts", "integer", "0", "as often as the population can double up to 1048576", "How often a strategy that asks to stop begins again from the start, with twice the population (IPOP).";
+    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean (not in random-search).";
     "strategy.active", "boolean", "false", "", "cma-es, sep-cma-es: the worse half pushes the covariance away (negative weights).";
     "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
     "strategy.learning_rate", "number", "from σ", "> 0", "open-es: length of a step.";
@@ -499,6 +622,9 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
     "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`", "open-es: how fitness becomes weights.";
     "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
+    "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
+    "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";
+    "strategy.extra_noise", "number", "0.05 σ0", "≥ 0", "cem: the standard deviation that each generation adds to every σ, as variances add.";
     "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
     "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
@@ -523,6 +649,9 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.generations", "integer", "20", "≥ 1", "Generations.";
     "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
+    "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
+    "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
+    "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };
 
@@ -555,10 +684,10 @@ mod tests {
     }
 
     const FULL: [&str; 3] = [
-        "[model]\npath = 'm'\nkv_cache = 'int8'\n[strategy]\nkind = 'open-es'",
-        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\n[strategy]\nkind = 'cma-es'",
+        "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
+        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
-         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'",
+         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
     ];
 
     /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.

@@ -33,6 +33,17 @@ pub enum Error {
     /// Parts that are each valid do not fit together: an adapter and a model, a prompt and a context.
     #[error("{0}")]
     Mismatch(String),
+    /// Another job has the run directory.
+    #[error("{}: is in use by {owner}; wait for it, or choose another --out", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who has it.
+        owner: String,
+    },
+    /// Every rank of the job knows of this error, so nobody waits for one that has left.
+    #[error(transparent)]
+    Agreed(Box<Self>),
     /// Another rank of the job failed; it says why itself.
     #[error("rank {rank} failed: {what}")]
     Elsewhere {

@@ -9,8 +9,8 @@
 //! holds the words that both speak.
 //!
 //! ```text
-//!                 main.rs ── commands ── config
-//!                            run
+//!                 main.rs ── commands ── sweep ── config
+//!                       run ── calibration
 //!                  population ── ranks
 //!            ┌───────────┴───────────┐
 //!       strategy                objective
@@ -26,6 +26,7 @@
 //! [`strategy::cma_es`].
 
 pub mod adapter;
+pub mod calibration;
 pub mod commands;
 pub mod config;
 pub mod engine;
@@ -41,5 +42,6 @@ pub mod run;
 pub mod search;
 pub mod seed;
 pub mod strategy;
+pub mod sweep;
 pub mod task;
 pub mod threads;

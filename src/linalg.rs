@@ -1,12 +1,18 @@
 //! Dense linear algebra in f64 on the CPU, as much of it as the strategies need: a symmetric matrix that learns from
-//! outer products, its principal axes, and the sums and products of vectors. Every rank computes the same step from the
-//! same fitness, so every loop here is plain Rust with a fixed order of additions and no threads. The eigendecomposition
-//! is faer's, built without threads (38 times as fast as nalgebra's at n = 2,048, where that took 76 s). faer picks its
-//! kernels by the processor, so full CMA-ES has the same bits in every process of one build on one kind of processor;
-//! ranks that differ are found by the digest of their states.
+//! outer products, its principal axes, a matrix that learns from exponentials, and the sums and products of vectors.
+//! Every rank computes the same step from the same fitness, so every loop here is plain Rust with a fixed order of
+//! additions: no threads, no choice of kernel by the processor, the same bits in every process of one build. The
+//! eigendecomposition of a matrix of up to [`SMALL`] rows is nalgebra's, which keeps to the same rule; that of a larger
+//! one is faer's without threads, 38 times as fast at n = 2,048 (2 s instead of 76 s). faer picks its kernels by the
+//! processor: there the bits are the same on one kind of processor, and ranks that differ are found by the digest of
+//! their states.
 
 use faer::{Mat, Side};
+use nalgebra::{DMatrix, SymmetricEigen};
 use serde::{Deserialize, Serialize};
+
+/// Rows up to which nalgebra decomposes a matrix: there it takes 0.4 s at most.
+const SMALL: usize = 512;
 
 /// A symmetric matrix `[n, n]`, of which the lower triangle is kept, row by row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +34,7 @@ pub struct Outer<'a> {
 /// The principal axes of a symmetric positive matrix C = B diag(d)² Bᵀ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Axes {
-    /// d, the lengths of the axes: square roots of the eigenvalues, shortest first.
+    /// d, the lengths of the axes: square roots of the eigenvalues, in no particular order.
     #[serde(with = "exact")]
     lengths: Vec<f64>,
     /// B, one unit vector after another in the order of the lengths, `[n · n]`.
@@ -83,21 +89,156 @@ impl Symmetric {
     /// The principal axes; `None` when the numbers are not finite or the iteration does not converge. An eigenvalue
     /// that rounding has pushed below the precision of the largest is lifted to it, so every length is positive.
     pub fn axes(&self) -> Option<Axes> {
+        let (values, basis) = self.eigen()?;
+        let largest = values.iter().copied().fold(0.0, f64::max);
+        let smallest = largest * f64::EPSILON;
+        let lengths = values.iter().map(|value| value.max(smallest).sqrt()).collect();
+        let axes = Axes { lengths, basis };
+        (largest > 0.0 && axes.is_valid()).then_some(axes)
+    }
+
+    /// Eigenvalues, `[n]`, and unit eigenvectors, one after another in the same order, `[n · n]`.
+    fn eigen(&self) -> Option<(Vec<f64>, Vec<f64>)> {
         if !self.is_valid() {
             return None;
         }
         // The upper triangle is never read.
-        let full = Mat::from_fn(self.n, self.n, |i, j| if i >= j { self.get(i, j) } else { 0.0 });
-        let eigen = full.self_adjoint_eigen(Side::Lower).ok()?;
-        let values = eigen.S().column_vector();
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        let smallest = largest * f64::EPSILON;
-        let axes = Axes {
-            lengths: values.iter().map(|value| value.max(smallest).sqrt()).collect(),
-            basis: eigen.U().col_iter().flat_map(|axis| axis.iter().copied()).collect(),
-        };
-        (largest > 0.0 && axes.is_valid()).then_some(axes)
+        let lower = |i, j| if i >= j { self.get(i, j) } else { 0.0 };
+        if self.n > SMALL {
+            let eigen = Mat::from_fn(self.n, self.n, lower)
+                .self_adjoint_eigen(Side::Lower)
+                .ok()?;
+            return Some((
+                eigen.S().column_vector().iter().copied().collect(),
+                eigen.U().col_iter().flat_map(|axis| axis.iter().copied()).collect(),
+            ));
+        }
+        let full = DMatrix::from_fn(self.n, self.n, lower);
+        // One sweep or two for each eigenvalue is what a decomposition takes; a bound keeps it from turning forever.
+        let eigen = SymmetricEigen::try_new(full, f64::EPSILON, 100 * self.n.max(10))?;
+        Some((
+            eigen.eigenvalues.as_slice().to_vec(),
+            eigen.eigenvectors.as_slice().to_vec(),
+        ))
     }
+}
+
+/// A square matrix that learns by products with exponentials, so that it never becomes singular: B of xNES.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Matrix {
+    n: usize,
+    /// One column after another, `[n · n]`.
+    #[serde(with = "exact")]
+    columns: Vec<f64>,
+}
+
+impl Matrix {
+    /// The unit matrix.
+    pub fn identity(n: usize) -> Self {
+        let mut columns = vec![0.0; n * n];
+        columns.iter_mut().step_by(n + 1).for_each(|x| *x = 1.0);
+        Self { n, columns }
+    }
+
+    /// n, the number of rows and of columns.
+    pub fn dim(&self) -> usize {
+        self.n
+    }
+
+    /// Whether the numbers fill the square and are all finite: to be asked of what came from a file.
+    pub fn is_valid(&self) -> bool {
+        Some(self.columns.len()) == self.n.checked_mul(self.n) && self.columns.iter().all(|x| x.is_finite())
+    }
+
+    /// B x.
+    pub fn times(&self, x: &[f64]) -> Vec<f64> {
+        let mut sum = vec![0.0; self.n];
+        for (x, column) in x.iter().zip(self.columns.chunks_exact(self.n)) {
+            axpy(*x, column, &mut sum);
+        }
+        sum
+    }
+
+    /// B ← B exp(`shift` · I + Σ weight · v vᵀ); false, and nothing is changed, when the sum has no eigenvectors.
+    ///
+    /// The sum differs from the shift only in the space of the k ≤ n vectors. In an orthonormal basis of that space it
+    /// is a k × k matrix with eigenvalues λ_j and, back in n dimensions, eigenvectors q_j, so the exponential is
+    /// e^shift (I + Σ (e^λ_j − 1) q_j q_jᵀ): O(k n²), where that of any matrix takes O(n³).
+    #[must_use]
+    pub fn times_exponential(&mut self, shift: f64, terms: &[Outer]) -> bool {
+        let n = self.n;
+        let basis = orthonormal(terms.iter().map(|term| term.vector.to_vec()));
+        let coordinates: Vec<Vec<f64>> = terms
+            .iter()
+            .map(|term| basis.iter().map(|axis| dot(axis, term.vector)).collect())
+            .collect();
+        let small: Vec<Outer> = terms
+            .iter()
+            .zip(&coordinates)
+            .map(|(term, vector)| Outer {
+                weight: term.weight,
+                vector,
+            })
+            .collect();
+        let mut sum = Symmetric::identity(basis.len());
+        sum.update(0.0, &small);
+        let Some((values, vectors)) = sum.eigen() else {
+            return false;
+        };
+        let directions = vectors.chunks_exact(basis.len().max(1)).map(|vector| {
+            let mut q = vec![0.0; n];
+            for (x, axis) in vector.iter().zip(&basis) {
+                axpy(*x, axis, &mut q);
+            }
+            q
+        });
+        // All products with B come before B changes.
+        let changes: Vec<_> = directions
+            .zip(values)
+            .map(|(q, value)| (self.times(&q), value.exp_m1(), q))
+            .collect();
+        let scale = shift.exp();
+        for (c, column) in self.columns.chunks_exact_mut(n).enumerate() {
+            for (product, growth, q) in &changes {
+                axpy(growth * q[c], product, column);
+            }
+            column.iter_mut().for_each(|x| *x *= scale);
+        }
+        true
+    }
+
+    /// The principal axes of B Bᵀ, where there are any; O(n³).
+    pub fn axes(&self) -> Option<Axes> {
+        let terms: Vec<Outer> = self
+            .columns
+            .chunks_exact(self.n)
+            .map(|vector| Outer { weight: 1.0, vector })
+            .collect();
+        let mut covariance = Symmetric::identity(self.n);
+        covariance.update(0.0, &terms);
+        covariance.axes()
+    }
+}
+
+/// An orthonormal basis of the space of `vectors` (Gram and Schmidt, twice, which is enough): one vector for each that
+/// is not made of those before it.
+pub fn orthonormal(vectors: impl IntoIterator<Item = Vec<f64>>) -> Vec<Vec<f64>> {
+    let mut basis: Vec<Vec<f64>> = Vec::new();
+    for mut vector in vectors {
+        let before = norm(&vector);
+        for _ in 0..2 {
+            for axis in &basis {
+                let along = dot(axis, &vector);
+                axpy(-along, axis, &mut vector);
+            }
+        }
+        let length = norm(&vector);
+        if length > 1e-12 * before {
+            vector.iter_mut().for_each(|x| *x /= length);
+            basis.push(vector);
+        }
+    }
+    basis
 }
 
 impl Axes {
@@ -130,14 +271,9 @@ impl Axes {
         sum
     }
 
-    /// Length of the longest axis.
-    pub fn longest(&self) -> f64 {
-        self.lengths.iter().copied().fold(0.0, f64::max)
-    }
-
-    /// Length of the shortest axis.
-    pub fn shortest(&self) -> f64 {
-        self.lengths.iter().copied().fold(f64::INFINITY, f64::min)
+    /// d, how long they are, `[n]`.
+    pub fn lengths(&self) -> &[f64] {
+        &self.lengths
     }
 }
 
@@ -267,7 +403,8 @@ mod tests {
 
     #[test]
     fn the_axes_rebuild_the_matrix() {
-        for n in [1, 2, 3, 10, 37] {
+        // Both libraries.
+        for n in [1, 2, 3, 10, 37, SMALL, SMALL + 1] {
             let (matrix, axes) = (example(n), example(n).axes().expect("positive"));
             let mut rebuilt = Symmetric::identity(n);
             let columns: Vec<_> = axes.basis.chunks_exact(n).zip(&axes.lengths).collect();
@@ -288,6 +425,55 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_product_with_an_exponential_is_the_product_of_its_series() {
+        // Fewer vectors than dimensions, as many, and more, of which some then lie in the space of the others.
+        for (n, k) in [(1, 3), (2, 6), (5, 2), (9, 9), (12, 7)] {
+            let vectors: Vec<_> = (0..k).map(|i| Seed::new(5).fold(i).normals(n)).collect();
+            let weights = Seed::new(6).normals(k as usize);
+            let terms: Vec<_> = vectors
+                .iter()
+                .zip(weights)
+                .map(|(vector, weight)| Outer {
+                    weight: weight / 10.0,
+                    vector,
+                })
+                .collect();
+            let mut exponent = Symmetric::identity(n);
+            exponent.update(0.25, &terms);
+            let mut matrix = Matrix::identity(n);
+            for _ in 0..2 {
+                assert!(matrix.times_exponential(0.25, &terms));
+            }
+            let x = Seed::new(7).normals(n);
+            // exp(2 G) x by its series.
+            let (mut expected, mut power) = (x.clone(), x.clone());
+            for order in 1..100 {
+                let row = |i: usize| (0..n).map(|j| exponent.get(i, j) * power[j]).sum::<f64>();
+                power = (0..n).map(|i| 2.0 * row(i) / f64::from(order)).collect();
+                axpy(1.0, &power, &mut expected);
+            }
+            for (found, expected) in matrix.times(&x).iter().zip(&expected) {
+                assert!(
+                    (found - expected).abs() < 1e-12 * norm(&x).max(1.0) * norm(&matrix.columns),
+                    "n {n} k {k}"
+                );
+            }
+            assert!(matrix.axes().expect("positive").lengths().iter().all(|d| *d > 0.0));
+        }
+    }
+
+    #[test]
+    fn a_basis_leaves_out_what_it_has() {
+        let basis = orthonormal([
+            vec![2.0, 0.0, 0.0],
+            vec![3.0, 0.0, 0.0],
+            vec![1.0, 0.0, 1e-3],
+            vec![0.0; 3],
+        ]);
+        assert_eq!(basis, [vec![1.0, 0.0, 0.0], vec![0.0, 0.0, 1.0]]);
     }
 
     #[test]
@@ -322,7 +508,8 @@ mod tests {
             }],
         );
         let axes = flat.axes().expect("one axis is left");
-        assert!(axes.shortest() > 0.0 && axes.shortest() < 1e-7, "{}", axes.shortest());
+        let shortest = axes.lengths.iter().copied().fold(f64::INFINITY, f64::min);
+        assert!(shortest > 0.0 && shortest < 1e-7, "{shortest}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use essa::commands::align::AlignArguments;
 use essa::commands::generate::GenerateArguments;
 use essa::commands::score::ScoreArguments;
+use essa::commands::sweep::SweepArguments;
 use essa::commands::{self, ModelArguments};
 use essa::engine::Sampling;
 use essa::error::Result;
@@ -42,6 +43,23 @@ enum Command {
         #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
         max_time: Option<Duration>,
     },
+    /// Does every run of a config with a `[sweep]` table, and writes one leaderboard.
+    Sweep {
+        /// A TOML file whose `[sweep]` table has a list for each key that varies.
+        config: PathBuf,
+        /// Overrides one key of all runs.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// The folder of the runs [default: runs/<name>]; what is finished there is skipped, what is broken goes on.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Runs that go on side by side under a launcher, each on its part of the ranks.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        groups: usize,
+        /// Ends the sweep after this time, such as 3h50m, so that the same command can go on; exit status 75.
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        max_time: Option<Duration>,
+    },
     /// Scores a run's adapter and its start on a held-out split.
     Eval {
         /// A run's directory.
@@ -72,6 +90,9 @@ enum Command {
         /// Runs, or folders of runs.
         #[arg(required = true)]
         directories: Vec<PathBuf>,
+        /// Pools runs that agree in these columns, or keys of the config, to a mean and a 95 % interval.
+        #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+        group_by: Vec<String>,
         /// Prints CSV instead of a table.
         #[arg(long)]
         csv: bool,
@@ -202,6 +223,21 @@ fn run(command: Command) -> Result<StopReason> {
                 max_time,
             });
         }
+        Command::Sweep {
+            config,
+            set,
+            out,
+            groups,
+            max_time,
+        } => {
+            return commands::sweep::sweep(&SweepArguments {
+                config,
+                set,
+                out,
+                groups,
+                max_time,
+            });
+        }
         Command::Eval {
             run,
             split,
@@ -218,9 +254,10 @@ fn run(command: Command) -> Result<StopReason> {
         Command::Export { run, newest, out } => commands::export::export(&run, newest, &out),
         Command::Leaderboard {
             directories,
+            group_by,
             csv,
             output,
-        } => commands::leaderboard::print(&directories, csv, output.as_deref()),
+        } => commands::leaderboard::print(&directories, &group_by, csv, output.as_deref()),
         Command::Generate {
             model,
             prompts,

@@ -9,10 +9,13 @@ mod gguf_writer;
 
 use common::{Item, bank, data, fixture, greedy, json, real_model};
 use essa::adapter::Space;
+use essa::adapter::core::core;
+use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
+use essa::adapter::spectral::{Part, spectral};
 use essa::engine::text::Opened;
 use essa::engine::{Engine, Limits, ScoreRequest};
-use essa::model::{Device, KvKind, LoadOptions, Precision, Products, Transformer, Weights};
+use essa::model::{Device, KvKind, LoadOptions, Module, Precision, Products, Transformer, Weights};
 use essa::seed::Seed;
 use gguf_writer::GgufWriter;
 use half::f16;
@@ -73,6 +76,57 @@ fn the_kernels_compute_what_their_plain_twin_does() {
             );
             if precision == Precision::F32 {
                 assert!(largest < 1e-4);
+            }
+        }
+    }
+}
+
+/// Cores that are each candidate's own, beside singular values of an adapter, in a batch of several candidates: the kernels, the
+/// twin, and the adapter that leaves say the same.
+#[test]
+fn composed_spaces_and_cores_are_what_they_export() {
+    let options = Precision::F32.into();
+    for case in CASES {
+        let (weights, mut engine) = load(&fixture(case), options, Limits::default());
+        let mut twin = twin(&weights, options);
+        let cache = tempfile::tempdir().expect("a folder");
+        let adapter = PeftAdapter::read(&fixture(case).join("adapter"), weights.config()).expect("an adapter");
+        let modules = [Module::Q, Module::O, Module::Down];
+        let base = || spectral(&weights, Part::Principal, 3, &modules, cache.path(), &|_, _| ()).expect("a space");
+        let svd = || lora_svd(&adapter, 1.0, &modules, Offsets::Relative).expect("a space");
+        let composed = Space::compose(vec![("a", core(base(), &modules)), ("b", svd())]);
+        for (what, space) in [
+            ("core", core(base(), &modules)),
+            ("lora-core", core(svd(), &modules)),
+            ("composed", composed.clone()),
+            ("subspace", composed.subspace(4, Seed::new(1)).clone()),
+            ("one layer", svd().of_layers(1..2)),
+        ] {
+            let n = space.layout().dim();
+            let thetas: Vec<Vec<f64>> = (0..3)
+                .map(|seed| Seed::new(seed).normals(n).iter().map(|z| 0.2 * z).collect())
+                .collect();
+            let items: Vec<Item> = json(&fixture(case).join("reference.json"));
+            let requests: Vec<ScoreRequest> = (0..3)
+                .map(|candidate| items[candidate % items.len()].score_request(candidate))
+                .collect();
+            let mixed = bank(&space, &engine, &thetas);
+            let found = engine.score(&requests, Some(&mixed)).expect("scores");
+            let twins = bank(&space, &twin, &thetas);
+            let by_twin = twin.score(&requests, Some(&twins)).expect("scores");
+            assert!(largest_difference(&found, &by_twin) < 1e-4, "{case} {what}: the twin");
+            for (candidate, theta) in thetas.iter().enumerate() {
+                let exported = Space::frozen(&space.export(theta));
+                let alone = bank(&exported, &engine, &[vec![]]);
+                let request = [items[candidate % items.len()].score_request(0)];
+                let by_export = engine.score(&request, Some(&alone)).expect("scores");
+                let difference = largest_difference(&found[candidate..=candidate], &by_export);
+                assert!(difference < 1e-4, "{case} {what}: the exported adapter, {difference}");
+                let without = engine.score(&request, None).expect("scores");
+                assert!(
+                    largest_difference(&by_export, &without) > 1e-3,
+                    "{case} {what}: nothing was changed"
+                );
             }
         }
     }

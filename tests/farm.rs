@@ -371,8 +371,12 @@ fn a_job_that_is_asked_to_end_can_go_on() {
     let mut asked = vec!["TERM", "INT", "USR1"];
     while let Some(name) = asked.pop() {
         let job = quietly(&mut house.align(0, &run));
-        wait_until("a checkpoint", || run.join("checkpoints").exists());
-        std::thread::sleep(Duration::from_millis(300));
+        // It listens before it takes the directory.
+        let owns = || {
+            fs::read_to_string(run.join("lock")).is_ok_and(|owner| owner.contains(&format!("process {} ", job.id())))
+        };
+        wait_until("the lock", owns);
+        std::thread::sleep(Duration::from_millis(100));
         signal(job.id(), name);
         let output = ends_within(job, Duration::from_secs(10));
         assert_eq!(output.status.code(), Some(75), "{name}");
@@ -424,6 +428,51 @@ fn a_truncated_newest_checkpoint_gives_way_to_the_one_before() {
         assert!(said(&output).contains(words), "{}", said(&output));
     }
     assert_same(&end_state(&run), &expected, "fallen back");
+}
+
+/// A step that overshoots is noticed, and what was best is kept. Prompts grow while candidates cannot be told apart. Both are
+/// the same when the run was killed on its way.
+#[test]
+fn a_mean_that_collapses_ends_the_run_and_noise_asks_for_more_prompts() {
+    let house = House::new().with(&[
+        "run.generations=60",
+        "run.validate_every=1",
+        "run.prompts_max=20",
+        "task.validation_size=40",
+    ]);
+    let house = house.with(&["strategy={kind='open-es',population=6,sigma=0.05,learning_rate=2.0}"]);
+    let run = house.run("overshoots");
+    let job = quietly(&mut house.align(0, &run));
+    wait_until("a checkpoint", || run.join("checkpoints/000003.json").exists());
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(10));
+    house.finish(0, &run);
+    let expected = house.undisturbed();
+    assert_same(&end_state(&run), &expected, "collapsed");
+    let row: Value = json(&run.join("result.json"));
+    assert!(
+        row["status"]
+            .as_str()
+            .is_some_and(|status| status.starts_with("stopped: the mean collapsed")),
+        "{row}"
+    );
+    let mut metrics = csv::Reader::from_path(run.join("metrics.csv")).expect("metrics");
+    let rows: Vec<BTreeMap<String, String>> = metrics.deserialize().map(|row| row.expect("a row")).collect();
+    let of = |column: &str| {
+        rows.iter()
+            .filter_map(|row| row[column].parse::<f64>().ok())
+            .collect::<Vec<_>>()
+    };
+    let validations = of("validation");
+    let best = validations.iter().copied().fold(0.0, f64::max);
+    assert!((row["best_validation"].as_f64().expect("a score") - best).abs() < 1e-12);
+    assert!(validations[validations.len() - 1] < best);
+    let prompts = of("prompts");
+    assert!(
+        prompts[0] == 5.0 && prompts.iter().all(|count| [5.0, 10.0, 20.0].contains(count)),
+        "{prompts:?}"
+    );
+    println!("validations {validations:?}\nprompts {prompts:?}\nsnr {:?}", of("snr"));
 }
 
 #[test]
@@ -525,7 +574,7 @@ fn a_deleted_run_directory_ends_the_run() {
     fs::rename(&run, &gone).expect("it is moved away");
     let output = ends_within(job, Duration::from_secs(20));
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-    assert!(!run.join("checkpoints").exists(), "it was made again");
+    assert!(!run.exists(), "it was made again");
     assert!(
         said(&output).lines().any(|line| line.starts_with("essa: ")),
         "{}",
@@ -582,6 +631,7 @@ fn a_full_or_read_only_disk_says_what_is_saved() {
         .find(|line| line.contains("No space left on device"))
         .unwrap_or_else(|| panic!("{errors}"));
     assert!(full.starts_with("essa: ") && full.contains("saved"), "{full}");
+    println!("{full}");
     assert!(
         printed.contains("third 1") && errors.contains("Read-only file system"),
         "{printed}\n{errors}"
@@ -662,6 +712,74 @@ fn ranks_that_panic_or_drift_end_the_job() {
             .for_each(|words| assert!(said(&output).contains(words), "{what}: {}", said(&output)));
         assert!(!said(&output).contains("came through"), "{what}: {}", said(&output));
     }
+}
+
+/// Runs of a sweep are those of `align`; what fails is a row; groups of ranks share the work, and a killed sweep goes on.
+#[test]
+fn a_sweep_is_its_runs() {
+    let house = House::new();
+    let sweep = "[sweep]\n'space.rank' = [2, 100000]\nseed = [1, 2]\nstrategy = [{kind = 'cma-es', population = 6, sigma = 0.3}, {kind = 'open-es', population = 6}]\n";
+    let file = house.folder.path().join("sweep.toml");
+    fs::write(&file, format!("{CONFIG}{sweep}")).expect("a config");
+    let folder = house.folder.path().join("study");
+    let start = |ranks: usize, groups: &str| {
+        let mut command = launcher(ranks);
+        command
+            .arg(env!("CARGO_BIN_EXE_essa"))
+            .arg("sweep")
+            .arg(&file)
+            .arg("--out")
+            .arg(&folder)
+            .args(["--groups", groups]);
+        command
+    };
+    let (ranks, groups) = if has_mpi() { (2, "2") } else { (0, "1") };
+    let job = quietly(&mut start(ranks, groups));
+    wait_until("a first row", || {
+        fs::read_dir(&folder)
+            .is_ok_and(|mut runs| runs.any(|run| run.expect("an entry").path().join("result.json").exists()))
+    });
+    signal(job.id(), "KILL");
+    ends_within(job, Duration::from_secs(20));
+    let output = start(ranks, groups).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let table = fs::read_to_string(folder.join("leaderboard.csv")).expect("a leaderboard");
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
+    let with = |status: &str| rows.iter().filter(|row| row["status"].starts_with(status)).count();
+    assert_eq!((rows.len(), with("finished"), with("failed: ")), (8, 4, 4), "{table}");
+    // A run of it, by itself.
+    let run = house.run("alone");
+    let name = "seed=1,rank=2,strategy=cma-es+population-6+sigma-0.3";
+    let output = house
+        .align(0, &run)
+        .args(["--set", &format!("name=\"{name}\"")])
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    assert_same(&end_state(&folder.join(name)), &end_state(&run), "a run of the sweep");
+    // Once more: nothing is done but what failed, and seeds are pooled.
+    let before = fs::metadata(folder.join(name).join("result.json"))
+        .and_then(|file| file.modified())
+        .expect("a file");
+    assert!(start(0, "1").output().expect("the binary runs").status.success());
+    let after = fs::metadata(folder.join(name).join("result.json"))
+        .and_then(|file| file.modified())
+        .expect("a file");
+    assert_eq!(before, after);
+    let mut pooled = Command::new(env!("CARGO_BIN_EXE_essa"));
+    let pooled = pooled
+        .arg("leaderboard")
+        .arg(&folder)
+        .args(["--group-by", "strategy,space.rank", "--csv"])
+        .output()
+        .expect("the binary runs");
+    let text = String::from_utf8(pooled.stdout.clone()).expect("text");
+    assert!(
+        pooled.status.success() && text.contains("\"strategy=cma-es, space.rank=2\",2,0,"),
+        "{text}{}",
+        said(&pooled)
+    );
 }
 
 /// One rank's failure ends all, with that rank's words, soon, wherever the others are.

@@ -59,6 +59,8 @@ pub fn lora_svd(adapter: &PeftAdapter, alpha: f64, modules: &[Module], offsets: 
             scale: lora.scale,
             a: factors("a", a.s),
             b: Some(factors("b", b.s)),
+            searched_core: None,
+            prefix: String::new(),
         });
     }
     let space = Space::new(bases);

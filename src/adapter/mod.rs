@@ -4,19 +4,21 @@
 //! ΔW x = s · U (b ⊙ M (a ⊙ V x))
 //! ```
 //!
-//! in which V, M, U and s are the same for every candidate and only the short vectors `a` and `b` differ. [`peft`]
-//! reads and writes LoRA as PEFT does; [`lora_svd`] and [`spectral`] make the bases; a [`Space`] says which of the
+//! in which V, U and s are the same for every candidate and only the short vectors `a` and `b`, or a small M, differ. [`peft`]
+//! reads and writes LoRA as PEFT does; [`lora_svd`], [`spectral`] and [`core`] make the bases; a [`Space`] says which of the
 //! numbers are searched and how; and [`bank`] holds the numbers of all candidates of a batch.
 
 pub mod bank;
+pub mod core;
 pub mod lora_svd;
 pub mod peft;
 pub mod spectral;
 mod svd;
 
-use crate::model::kernels::SidePath;
+use crate::model::kernels::{Core, SidePath};
 use crate::model::{Module, SidePaths};
 use crate::search::Layout;
+use crate::seed::Seed;
 pub use bank::AdapterBank;
 use peft::{Lora, PeftAdapter};
 use std::collections::BTreeMap;
@@ -32,8 +34,10 @@ pub struct Basis {
     pub rank: usize,
     /// V, `[r, in]`.
     pub v: Vec<f32>,
-    /// M, `[r, r]`, or none for the identity.
+    /// M, `[r, r]`; none where it is the identity, or searched.
     pub core: Option<Vec<f32>>,
+    /// M where it is searched, `[r · r]`, row by row.
+    pub searched_core: Option<Factors>,
     /// U, `[out, r]`.
     pub u: Vec<f32>,
     /// s.
@@ -42,6 +46,8 @@ pub struct Basis {
     pub a: Factors,
     /// The factors `b`, `[r]`; none where they are one.
     pub b: Option<Factors>,
+    /// Comes before the names of its slots, so that several spaces can be searched on one matrix.
+    pub prefix: String,
 }
 
 /// A vector of factors, of which the first few may be searched: value = origin + gain · θ.
@@ -62,6 +68,17 @@ pub struct Space {
     layout: Layout,
     /// Numbers a candidate has in the bank.
     line: usize,
+    /// θ = P z, where not θ but z is searched.
+    projection: Option<Projection>,
+}
+
+/// A random subspace of a search space: θ = P z, P `[n, d]` with entries from N(0, 1/d), so that a step of z moves each
+/// number of θ as a step of the same σ would (intrinsic dimension, arXiv 1804.08838; TinyLoRA's random mixing).
+#[derive(Clone, Debug)]
+struct Projection {
+    layout: Layout,
+    /// P, row by row.
+    rows: Vec<f32>,
 }
 
 impl Space {
@@ -76,7 +93,49 @@ impl Space {
             .flat_map(|basis| basis.factors())
             .map(|factors| factors.origin.len())
             .sum();
-        Self { bases, layout, line }
+        Self {
+            bases,
+            layout,
+            line,
+            projection: None,
+        }
+    }
+
+    /// Several spaces on one model, searched together. An adapter that leaves is one of the summed rank.
+    pub fn compose(spaces: Vec<(&str, Self)>) -> Self {
+        let bases = spaces.into_iter().flat_map(|(name, space)| {
+            let named = move |basis: Basis| Basis {
+                prefix: format!("{name}."),
+                ..basis
+            };
+            space.bases.into_iter().map(named)
+        });
+        Self::new(bases.collect())
+    }
+
+    /// The same space, searched in `layers` only. What an adapter does elsewhere it goes on doing.
+    pub fn of_layers(self, layers: std::ops::Range<usize>) -> Self {
+        let within = |basis: Basis| {
+            if layers.contains(&basis.layer) {
+                return Some(basis);
+            }
+            let zeros = |factors: &Factors| factors.origin.iter().all(|&x| x == 0.0);
+            let is_nothing = zeros(&basis.a) || basis.searched_core.as_ref().is_some_and(zeros);
+            (!is_nothing).then(|| basis.frozen())
+        };
+        Self::new(self.bases.into_iter().filter_map(within).collect())
+    }
+
+    /// A random subspace of this space, of `dim` numbers.
+    pub fn subspace(mut self, dim: usize, seed: Seed) -> Self {
+        let scale = 1.0 / (dim as f64).sqrt();
+        let row = |at: usize| seed.fold(at as u64).normals(dim);
+        let rows = (0..self.layout.dim()).flat_map(|at| row(at).into_iter().map(|z| (z * scale) as f32));
+        self.projection = Some(Projection {
+            layout: Layout::new([("subspace".to_string(), dim)]),
+            rows: rows.collect(),
+        });
+        self
     }
 
     /// A fixed adapter: nothing is searched.
@@ -95,13 +154,17 @@ impl Space {
                 gain: Vec::new(),
             },
             b: None,
+            searched_core: None,
+            prefix: String::new(),
         };
         Self::new(adapter.modules.iter().map(one).collect())
     }
 
     /// The search vector's slots.
     pub fn layout(&self) -> &Layout {
-        &self.layout
+        self.projection
+            .as_ref()
+            .map_or(&self.layout, |projection| &projection.layout)
     }
 
     /// The bases, in the order in which their factors lie in a line of the bank.
@@ -114,7 +177,16 @@ impl Space {
     /// # Panics
     /// When `theta` is not as long as the layout: a bug of the caller.
     pub fn line(&self, theta: &[f64]) -> Vec<f32> {
-        assert_eq!(theta.len(), self.layout.dim(), "a search vector of this space");
+        assert_eq!(theta.len(), self.layout().dim(), "a search vector of this space");
+        let projected: Vec<f64>;
+        let theta = match &self.projection {
+            None => theta,
+            Some(projection) => {
+                let dot = |row: &[f32]| row.iter().zip(theta).map(|(p, z)| f64::from(*p) * z).sum();
+                projected = projection.rows.chunks_exact(theta.len()).map(dot).collect();
+                &projected
+            }
+        };
         let start: BTreeMap<&str, usize> = self
             .layout
             .slots()
@@ -145,7 +217,13 @@ impl Space {
             let path = SidePath {
                 rank: basis.rank,
                 v: basis.v.clone(),
-                core: basis.core.clone(),
+                core: match (&basis.core, &basis.searched_core) {
+                    (_, Some(_)) => Core::Searched {
+                        start: start + basis.core_start(),
+                    },
+                    (Some(core), None) => Core::Frozen(core.clone()),
+                    (None, None) => Core::Identity,
+                },
                 ut: transposed.collect(),
                 a_start: start,
                 b_start: basis.b.as_ref().map(|_| start + basis.rank),
@@ -168,8 +246,12 @@ impl Space {
                 .b
                 .as_ref()
                 .map(|_| &line[start + basis.rank..start + 2 * basis.rank]);
+            let core = match &basis.searched_core {
+                Some(core) => Some(&line[start + basis.core_start()..][..core.origin.len()]),
+                None => basis.core.as_deref(),
+            };
             start += basis.factors().map(|factors| factors.origin.len()).sum::<usize>();
-            let lora = basis.lora(a, b);
+            let lora = basis.lora(a, b, core);
             let place = (basis.layer, basis.module);
             let lora = match adapter.modules.remove(&place) {
                 Some(earlier) => earlier.stack(&lora),
@@ -182,16 +264,30 @@ impl Space {
 }
 
 impl Basis {
+    /// The basis as it is at θ = 0, with nothing to search.
+    fn frozen(mut self) -> Self {
+        let factors = std::iter::once(&mut self.a)
+            .chain(&mut self.b)
+            .chain(&mut self.searched_core);
+        factors.for_each(|factors| factors.gain.clear());
+        self
+    }
+
     fn factors(&self) -> impl Iterator<Item = &Factors> {
-        std::iter::once(&self.a).chain(&self.b)
+        std::iter::once(&self.a).chain(&self.b).chain(&self.searched_core)
+    }
+
+    /// Where a searched core begins, counted from the basis' first factor.
+    fn core_start(&self) -> usize {
+        self.rank + self.b.as_ref().map_or(0, |b| b.origin.len())
     }
 
     fn slot(&self, factors: &Factors) -> String {
-        format!("{}.{}", self.module.path(self.layer), factors.name)
+        format!("{}{}.{}", self.prefix, self.module.path(self.layer), factors.name)
     }
 
-    /// The basis with its factors multiplied in. `a` and `b` `[r]`.
-    fn lora(&self, a: &[f32], b: Option<&[f32]>) -> Lora {
+    /// The basis with its factors multiplied in. `a` and `b` `[r]`, `core` `[r, r]`.
+    fn lora(&self, a: &[f32], b: Option<&[f32]>, core: Option<&[f32]>) -> Lora {
         let (r, inputs) = (self.rank, self.v.len() / self.rank);
         let lora_a = (0..r)
             .flat_map(|row| self.v[row * inputs..][..inputs].iter().map(move |v| v * a[row]))
@@ -200,7 +296,7 @@ impl Basis {
         let outputs = self.u.len() / r;
         let lora_b = (0..outputs)
             .flat_map(|row| (0..r).map(move |column| (row, column)))
-            .map(|(row, column)| match &self.core {
+            .map(|(row, column)| match core {
                 None => scaled(row, column),
                 Some(core) => (0..r)
                     .map(|k| f64::from(scaled(row, k)) * f64::from(core[k * r + column]))

@@ -62,7 +62,8 @@ pub fn spectral(
     let places: Vec<(usize, Module)> = (0..config.layers)
         .flat_map(|layer| modules.iter().map(move |&module| (layer, module)))
         .collect();
-    if let Some(space) = read(&file, &places, k) {
+    let shapes: Vec<[usize; 2]> = places.iter().map(|&(_, module)| config.module_shape(module)).collect();
+    if let Some(space) = read(&file, &places, &shapes, k) {
         return Ok(space);
     }
 
@@ -74,7 +75,12 @@ pub fn spectral(
         .par_iter()
         .map(|&(layer, module)| {
             let [rows, columns] = config.module_shape(module);
-            let matrix = weights.read(&format!("{}.weight", module.path(layer)))?;
+            let name = format!("{}.weight", module.path(layer));
+            let matrix = weights.read(&name)?;
+            if let Some(weight) = matrix.iter().find(|weight| !weight.is_finite()) {
+                let what = format!("`{name}` holds {weight}, and only finite numbers can be decomposed");
+                return Err(Error::file(weights.path(), what));
+            }
             let truncate = part == Part::Principal && rows.min(columns) >= TRUNCATE_FROM && 8 * k < rows.min(columns);
             let whole = if truncate {
                 truncated_svd(&matrix, rows, columns, k, Seed::new(0).named("range finder"))?
@@ -97,7 +103,7 @@ pub fn spectral(
     let space = Space::new(bases?);
     write(&file, &space)?;
     // What a fresh computation gives is what a later run reads back, to the last bit.
-    Ok(read(&file, &places, k).unwrap_or(space))
+    Ok(read(&file, &places, &shapes, k).unwrap_or(space))
 }
 
 fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_values: Vec<f64>) -> Basis {
@@ -115,30 +121,26 @@ fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_va
             gain: singular_values,
         },
         b: None,
+        searched_core: None,
+        prefix: String::new(),
     }
 }
 
-/// The bases kept in `file`, or none when it is not there or not what was asked for.
-fn read(file: &Path, places: &[(usize, Module)], k: usize) -> Option<Space> {
+/// The bases kept in `file`, or none when it is not there or not what was asked for: `k` components of matrices of these
+/// shapes.
+fn read(file: &Path, places: &[(usize, Module)], matrices: &[[usize; 2]], k: usize) -> Option<Space> {
     let files = SafetensorsFiles::open(&[file.to_path_buf()]).ok()?;
     let mut bases = Vec::new();
     let shapes = files.tensors();
-    for &(layer, module) in places {
+    for (&(layer, module), &[outputs, inputs]) in places.iter().zip(matrices) {
         let path = module.path(layer);
-        let [v, u, s] = ["v", "u", "s"].map(|part| format!("{path}.{part}"));
-        if shapes.get(&s)?.as_slice() != [k]
-            || shapes.get(&v)?.first() != Some(&k)
-            || shapes.get(&u)?.last() != Some(&k)
-        {
-            return None;
-        }
-        let singular_values = files.read(&s).ok()?.iter().map(|&s| f64::from(s)).collect();
-        bases.push(basis(
-            (layer, module),
-            files.read(&v).ok()?,
-            files.read(&u).ok()?,
-            singular_values,
-        ));
+        let part = |part: &str, shape: &[usize]| -> Option<Vec<f32>> {
+            let name = format!("{path}.{part}");
+            let numbers = (shapes.get(&name)?.as_slice() == shape).then(|| files.read(&name).ok())??;
+            numbers.iter().all(|x| x.is_finite()).then_some(numbers)
+        };
+        let (v, u, s) = (part("v", &[k, inputs])?, part("u", &[outputs, k])?, part("s", &[k])?);
+        bases.push(basis((layer, module), v, u, s.iter().map(|&s| f64::from(s)).collect()));
     }
     Some(Space::new(bases))
 }

@@ -1,13 +1,15 @@
 //! `essa align CONFIG`: the main job. The same command on a directory that already holds the run goes on with it.
 
 use super::open_alignment;
+use crate::calibration::calibrate;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::read_text;
-use crate::objective::Objective;
+use crate::files::{read_text, write_atomically};
+use crate::objective::{Objective, Questions};
 use crate::ranks::Ranks;
 use crate::run::{Labels, Run, StopReason, fork, interrupt, leaderboard, took};
 use crate::seed::Seed;
+use crate::task::Split;
 use chrono::{SecondsFormat, Utc};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,14 +37,24 @@ pub fn align(arguments: &AlignArguments) -> Result<StopReason> {
 }
 
 fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
+    let config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
+    let usual = Path::new("runs").join(&config.name);
+    align_config(ranks, config, arguments.out.clone().unwrap_or(usual), arguments.fork)
+}
+
+/// One run, in this directory or, to `fork` it, in a new one beside it.
+pub(super) fn align_config(
+    ranks: &Ranks,
+    mut config: RunConfig,
+    mut directory: PathBuf,
+    fork_it: bool,
+) -> Result<StopReason> {
+    let is_root = ranks.is_root();
     let say = |text: &str| {
-        if ranks.is_root() {
+        if is_root {
             eprintln!("{} {text}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
         }
     };
-    let mut config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
-    let usual = Path::new("runs").join(&config.name);
-    let mut directory = arguments.out.clone().unwrap_or(usual);
     say(&format!(
         "loading {} in {}",
         config.model.path.display(),
@@ -52,7 +64,7 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
     let mut objective = ranks.agree(open_alignment(&config, node, &say))?;
     let n = objective.layout().dim();
     config.strategy = ranks.agree(config.strategy.resolve(n))?;
-    if arguments.fork {
+    if fork_it {
         let forked = || {
             let to = free_beside(&directory);
             fork(&directory, &to, &config, &objective).map(|()| to)
@@ -64,6 +76,17 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<StopReason> {
         })?;
         let made = ranks.from_root(made.to_string_lossy().as_bytes());
         directory = PathBuf::from(String::from_utf8_lossy(&made).into_owned());
+    }
+    if config.run.calibrate_sigma {
+        match ranks.agree(calibrated(&directory))? {
+            // The run has begun, with a σ0 of its own.
+            Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
+            None => match calibrate_sigma(ranks, &config, &mut objective, &directory, &say)? {
+                Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
+                None => return Ok(StopReason::Interrupted),
+            },
+        }
+        config.strategy = ranks.agree(config.strategy.resolve(n))?;
     }
     if let Some(row) = ranks.agree(finished(&directory, &config))? {
         say(&format!(
@@ -121,6 +144,56 @@ fn print(ranks: &Ranks, row: &leaderboard::Row, directory: &Path) {
     }
 }
 
+/// σ0 of the run in this directory, if there is one.
+fn calibrated(directory: &Path) -> Result<Option<f64>> {
+    let path = directory.join("config.toml");
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(RunConfig::load(&path, &[])?.strategy.sigma())
+}
+
+/// Finds σ0 and keeps the curve in the run's directory. None when the run was asked to end.
+fn calibrate_sigma(
+    ranks: &Ranks,
+    config: &RunConfig,
+    objective: &mut dyn Objective,
+    directory: &Path,
+    say: &dyn Fn(&str),
+) -> Result<Option<f64>> {
+    let guess = config.strategy.sigma().expect("a resolved strategy has a sigma");
+    let seed = Seed::new(config.seed).named("calibration");
+    let mut indices: Vec<usize> = (0..objective.examples(Split::Train)).collect();
+    seed.named("prompts").shuffle(&mut indices);
+    indices.truncate(config.run.prompts);
+    let questions = Questions {
+        split: Split::Train,
+        indices,
+        seed: seed.named("texts"),
+    };
+    let mut go_on = || !interrupt::requested();
+    let found = calibrate(ranks, objective, &questions, guess, seed.named("noise"), &mut go_on)?;
+    let Some((sigma, probes)) = found else { return Ok(None) };
+    for probe in &probes {
+        say(&format!(
+            "calibration: σ {:<9.4} {:>3.0} % of texts changed, reward {:.3}",
+            probe.sigma,
+            100.0 * probe.changed,
+            probe.reward
+        ));
+    }
+    say(&format!("calibration: σ0 = {sigma:.4}"));
+    if ranks.is_root() {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        probes
+            .iter()
+            .for_each(|probe| writer.serialize(probe).expect("a flat row in memory"));
+        let bytes = writer.into_inner().expect("a writer to memory");
+        write_atomically(&directory.join("calibration.csv"), &bytes)?;
+    }
+    Ok(Some(sigma))
+}
+
 /// The row of a run that has come to its end in this directory under this config.
 fn finished(directory: &Path, config: &RunConfig) -> Result<Option<leaderboard::Row>> {
     let (path, own) = (directory.join("result.json"), directory.join("config.toml"));
@@ -129,7 +202,7 @@ fn finished(directory: &Path, config: &RunConfig) -> Result<Option<leaderboard::
     }
     let row: leaderboard::Row = serde_json::from_str(&read_text(&path)?)
         .map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
-    Ok((row.status != StopReason::Interrupted.to_string()).then_some(row))
+    Ok(row.is_finished().then_some(row))
 }
 
 /// The first of `<directory>-2`, `<directory>-3`, … that nobody uses.

@@ -5,8 +5,9 @@ use crate::files::write_atomically;
 use crate::run::leaderboard;
 use std::path::{Path, PathBuf};
 
-/// Prints the rows of all runs under `directories`, as a table or as CSV, and writes the CSV to `output` if given.
-pub fn print(directories: &[PathBuf], csv: bool, output: Option<&Path>) -> Result<()> {
+/// Prints the rows of all runs under `directories`, or pools of those that agree in `group_by`, as a table or as CSV, and writes
+/// the CSV to `output` if given.
+pub fn print(directories: &[PathBuf], group_by: &[String], csv: bool, output: Option<&Path>) -> Result<()> {
     let rows = leaderboard::collect(directories)?;
     if rows.is_empty() {
         let names: Vec<String> = directories
@@ -18,16 +19,15 @@ pub fn print(directories: &[PathBuf], csv: bool, output: Option<&Path>) -> Resul
             names.join(", ")
         )));
     }
+    let (as_csv, as_table) = if group_by.is_empty() {
+        (leaderboard::to_csv(&rows), leaderboard::to_table(&rows))
+    } else {
+        let pools = leaderboard::pool(&rows, group_by)?;
+        (leaderboard::pools_to_csv(&pools), leaderboard::pools_to_table(&pools))
+    };
     if let Some(output) = output {
-        write_atomically(output, leaderboard::to_csv(&rows).as_bytes())?;
+        write_atomically(output, as_csv.as_bytes())?;
     }
-    println!(
-        "{}",
-        if csv {
-            leaderboard::to_csv(&rows).trim_end().to_string()
-        } else {
-            leaderboard::to_table(&rows)
-        }
-    );
+    println!("{}", if csv { as_csv.trim_end() } else { &as_table });
     Ok(())
 }

@@ -6,17 +6,19 @@ pub mod export;
 pub mod generate;
 pub mod leaderboard;
 pub mod score;
+pub mod sweep;
 
-use crate::adapter::lora_svd::lora_svd;
+use crate::adapter::core::core;
+use crate::adapter::lora_svd::{Offsets, lora_svd};
 use crate::adapter::peft::PeftAdapter;
-use crate::adapter::spectral::spectral;
+use crate::adapter::spectral::{Part, spectral};
 use crate::adapter::{AdapterBank, Space};
 use crate::config::{RunConfig, SpaceSection, parse_modules};
 use crate::engine::text::Opened;
 use crate::engine::{Engine, Limits};
 use crate::error::{Error, Result};
 use crate::files::cache_folder;
-use crate::model::{LoadOptions, Weights};
+use crate::model::{LoadOptions, Module, Weights};
 use crate::objective::Alignment;
 use crate::ranks::Node;
 use crate::seed::Seed;
@@ -76,37 +78,79 @@ fn open_task(config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<Box<dyn 
     Ok(task)
 }
 
-/// The space of a config.
+/// The space of a config: its spaces, or the one if there is one, on its layers, or a subspace of that.
 fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)) -> Result<Space> {
-    match &config.space {
-        SpaceSection::Spectral { part, rank, modules } => {
-            let progress = |done: usize, of: usize| {
-                if done == 1 || done == of || done.is_multiple_of((of / 10).max(1)) {
-                    say(&format!("decomposed {done} of {of} matrices"));
-                }
-            };
-            spectral(
-                weights,
-                *part,
-                *rank,
-                &parse_modules(modules)?,
-                &cache_folder().join("bases"),
-                &progress,
-            )
+    let mut spaces = config
+        .space
+        .all()
+        .enumerate()
+        .map(|(at, section)| Ok((format!("{at}"), open_one_space(config, section, weights, say)?)))
+        .collect::<Result<Vec<(String, Space)>>>()?;
+    let mut space = match spaces.len() {
+        1 => spaces.swap_remove(0).1,
+        _ => Space::compose(
+            spaces
+                .iter()
+                .map(|(name, space)| (name.as_str(), space.clone()))
+                .collect(),
+        ),
+    };
+    if let Some([first, end]) = config.space.layers {
+        let layers = weights.config().layers;
+        if end > layers {
+            return Err(Error::config(format!(
+                "space.layers is [{first}, {end}], and the model has {layers} layers"
+            )));
+        }
+        space = space.of_layers(first..end);
+    }
+    let n = space.layout().dim();
+    match config.space.subspace {
+        Some(dim) if dim > n => Err(Error::config(format!(
+            "space.subspace is {dim}, and the space has only {n} numbers"
+        ))),
+        Some(dim) => Ok(space.subspace(dim, Seed::new(config.seed).named("subspace"))),
+        None => Ok(space),
+    }
+}
+
+fn open_one_space(
+    config: &RunConfig,
+    section: &SpaceSection,
+    weights: &Weights,
+    say: &(dyn Fn(&str) + Sync),
+) -> Result<Space> {
+    let progress = |done: usize, of: usize| {
+        if done == 1 || done == of || done.is_multiple_of((of / 10).max(1)) {
+            say(&format!("decomposed {done} of {of} matrices"));
+        }
+    };
+    let spectral = |part: Part, rank: usize, modules: &[Module]| {
+        spectral(weights, part, rank, modules, &cache_folder().join("bases"), &progress)
+    };
+    let adapter = || {
+        let directory = config.model.adapter.as_ref();
+        PeftAdapter::read(directory.expect("checked when the config was loaded"), weights.config())
+    };
+    match section {
+        SpaceSection::Spectral { part, rank, modules } => spectral(*part, *rank, &parse_modules(modules)?),
+        SpaceSection::Core { rank, modules } => {
+            let modules = parse_modules(modules)?;
+            Ok(core(spectral(Part::Principal, *rank, &modules)?, &modules))
         }
         SpaceSection::LoraSvd {
             alpha,
             offsets,
             modules,
-        } => {
-            let directory = config
-                .model
-                .adapter
-                .as_ref()
-                .expect("checked when the config was loaded");
-            let adapter = PeftAdapter::read(directory, weights.config())?;
-            lora_svd(&adapter, *alpha, &parse_modules(modules)?, *offsets)
+        } => lora_svd(&adapter()?, *alpha, &parse_modules(modules)?, *offsets),
+        SpaceSection::LoraCore { modules } => {
+            let modules = parse_modules(modules)?;
+            Ok(core(
+                lora_svd(&adapter()?, 1.0, &modules, Offsets::default())?,
+                &modules,
+            ))
         }
+        SpaceSection::Frozen {} => Ok(Space::frozen(&adapter()?)),
     }
 }
 

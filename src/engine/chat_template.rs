@@ -13,11 +13,13 @@ use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Environment, ErrorKind, State, UndefinedBehavior, escape_formatter};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 /// A compiled chat template with the special tokens that it may name.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     /// Names such as `bos_token` and their texts. A token that the model does not have is not here, and so undefined.
     special_tokens: Vec<(&'static str, String)>,
     /// Where the template came from, for errors.
@@ -95,17 +97,19 @@ impl ChatTemplate {
             .iter()
             .map(|(name, token)| (*name, Value::from(token.as_str())));
         let context = Value::from_pairs(context.into_iter().chain(tokens));
-        self.apart(|| {
-            let template = self.environment.get_template(NAME);
+        let environment = Arc::clone(&self.environment);
+        let rendered = apart(move || {
+            let template = environment.get_template(NAME);
             template
                 .expect("the template was compiled under this name")
                 .render(context)
-        })
+        });
+        rendered.map_err(|what| self.error(&what))
     }
 
     fn compile(source: &str, special_tokens: Vec<(&'static str, String)>, path: Option<PathBuf>) -> Result<Self> {
         let mut template = Self {
-            environment: Environment::empty(),
+            environment: Arc::new(Environment::empty()),
             special_tokens,
             path,
         };
@@ -114,24 +118,13 @@ impl ChatTemplate {
             return Err(template.error(&what));
         }
         let source = without_generation_tags(&source.replace("\r\n", "\n").replace('\r', "\n"));
-        template.environment = template.apart(|| {
+        let compiled = apart(|| {
             let mut environment = environment();
             environment.add_template_owned(NAME, source)?;
-            Ok(environment)
-        })?;
+            Ok(Arc::new(environment))
+        });
+        template.environment = compiled.map_err(|what| template.error(&what))?;
         Ok(template)
-    }
-
-    /// Does `work` on a thread of its own with the stack that it may need. Errors become ours there too: they can hold
-    /// values of the template, whose nesting they would bring along.
-    fn apart<T: Send>(&self, work: impl FnOnce() -> std::result::Result<T, minijinja::Error> + Send) -> Result<T> {
-        std::thread::scope(|scope| {
-            let work = || work().map_err(|error| self.error(&describe(&error)));
-            let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-            let thread = thread.map_err(|error| self.error(&format!("cannot have a thread to run on: {error}")))?;
-            let done = thread.join();
-            done.unwrap_or_else(|_| Err(self.error("made the template engine panic")))
-        })
     }
 
     /// A sentence whose subject is the template.
@@ -141,6 +134,29 @@ impl ChatTemplate {
             Some(path) => Error::file(path, what),
             None => Error::mismatch(what),
         }
+    }
+}
+
+/// Does `work` on a thread of its own with the stack and the time that it may need. Errors become ours there too: they can hold
+/// values of the template, whose nesting they would bring along. The budget does not see all work: constants are computed
+/// while compiling, before there is one, and a list that is made a text is paid for when it is one. So there is a limit of
+/// time as well, and the thread is left behind when it is over.
+fn apart<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, minijinja::Error> + Send + 'static,
+) -> std::result::Result<T, String> {
+    let (done, outcome) = mpsc::channel();
+    let work = move || {
+        // Nobody may be waiting any more.
+        let _ = done.send(work().map_err(|error| describe(&error)));
+    };
+    let thread = std::thread::Builder::new().stack_size(STACK).spawn(work);
+    thread.map_err(|error| format!("cannot have a thread to run on: {error}"))?;
+    match outcome.recv_timeout(TIME) {
+        Ok(outcome) => outcome,
+        Err(mpsc::RecvTimeoutError::Timeout) => {
+            Err(format!("did not come to an end within {} seconds", TIME.as_secs()))
+        }
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err("made the template engine panic".into()),
     }
 }
 
@@ -172,6 +188,9 @@ const SPECIAL_TOKENS: [&str; 7] = [
 /// How much one rendering may do: an instruction costs one, and 64 bytes made cost one. A thousand messages take some
 /// hundred thousand.
 const FUEL: u64 = 1_000_000;
+
+/// How long compiling or one rendering may take; the templates in use take a few milliseconds.
+const TIME: Duration = Duration::from_secs(5);
 
 /// The longest template that is compiled; the longest in use have some twenty thousand bytes.
 const MAX_SOURCE: usize = 128 << 10;

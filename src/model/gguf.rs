@@ -3,7 +3,7 @@
 //! what comes later can rely on them and nothing is ever allocated because a header said so. Metadata values stay where
 //! they lie in the file and are decoded when they are asked for. Shapes are row-major here, `[out, in]`, the reverse of
 //! ggml's `ne`. The raw blocks are there for an import that keeps them as they are; what is in them is the business of
-//! [`blocks`]. The format: `docs/gguf.md` in the ggml repository.
+//! `blocks`. The format: `docs/gguf.md` in the ggml repository.
 
 mod blocks;
 

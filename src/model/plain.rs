@@ -4,7 +4,7 @@
 
 use super::config::{ModelConfig, Module};
 use super::fused::{Layer, embedding, head};
-use super::kernels::{BLOCK, Form, KvKind, SidePath};
+use super::kernels::{BLOCK, Core, Form, KvKind, SidePath};
 use super::library::LibraryWeight;
 use super::linear::Linear;
 use super::transformer::{Batch, Device, LoadOptions, Products};
@@ -341,8 +341,17 @@ impl Plain {
             let mut h = x
                 .f_linear::<&Tensor>(&matrix(v, *rank), None)?
                 .f_mul(&factors(*a_start))?;
-            if let Some(core) = core {
-                h = h.f_linear::<&Tensor>(&matrix(core, *rank), None)?;
+            match core {
+                Core::Identity => {}
+                Core::Frozen(core) => h = h.f_linear::<&Tensor>(&matrix(core, *rank), None)?,
+                Core::Searched { start } => {
+                    // Each row's own matrix.
+                    let of_row = |&candidate: &usize| &adapter.bank[candidate * adapter.line + start..][..rank * rank];
+                    let numbers: Vec<f32> = adapter.candidates.iter().flat_map(of_row).copied().collect();
+                    let size = *rank as i64;
+                    let cores = matrix(&numbers, adapter.candidates.len()).f_view([-1, size, size])?;
+                    h = cores.f_matmul(&h.f_unsqueeze(2)?)?.f_squeeze_dim(2)?;
+                }
             }
             if let Some(b_start) = b_start {
                 h = h.f_mul(&factors(*b_start))?;

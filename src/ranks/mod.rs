@@ -35,6 +35,13 @@ impl Ranks {
         }
     }
 
+    /// The ranks that name the same group, by themselves. All ranks have to call it.
+    pub fn split(&self, group: usize) -> Self {
+        Self {
+            world: self.world.split(group),
+        }
+    }
+
     /// This process' number, from 0.
     pub fn rank(&self) -> usize {
         self.world.rank()
@@ -76,7 +83,7 @@ impl Ranks {
         let own = result.as_ref().err().map(ToString::to_string).unwrap_or_default();
         let failures = self.all_gather(own.as_bytes());
         match failures.iter().position(|failure| !failure.is_empty()) {
-            Some(rank) if rank == self.rank() => result,
+            Some(rank) if rank == self.rank() => result.map_err(|error| Error::Agreed(Box::new(error))),
             Some(rank) => Err(Error::Elsewhere {
                 rank,
                 what: String::from_utf8_lossy(&failures[rank]).into_owned(),

@@ -31,22 +31,36 @@ pub struct Checkpoint {
     pub digest: String,
     /// Generations told.
     pub generation: u64,
-    /// Why the run ends here, if it does.
+    /// Bytes of `rollouts.jsonl` that belong to it.
+    pub rollouts_bytes: u64,
+    /// What the run has come to, apart from its strategy.
+    pub state: State,
+    /// Rows of `metrics.csv`, without their clocks.
+    pub metrics: Vec<metrics::Row>,
+    /// The strategy's whole state.
+    pub strategy: Value,
+}
+
+/// What a run has come to, apart from its strategy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Why it ends here, if it does.
     pub stop: Option<StopReason>,
     /// The mean that the validation split liked best.
     pub best: Mean,
     /// The start's score on the validation split.
     pub start_validation: f64,
-    /// Tokens read and written.
+    /// Validations in a row that were clearly worse than the best.
+    pub worse: u32,
+    /// Prompts of the coming generation.
+    pub prompts: usize,
+    /// Training examples that were asked so far.
+    pub position: usize,
+    /// Tokens read and written, evaluations of the mean included.
     pub num_tokens: usize,
     /// Rollouts that judged candidates.
     pub rollouts: usize,
-    /// Bytes of `rollouts.jsonl` that belong to it.
-    pub rollouts_bytes: u64,
-    /// Rows of `metrics.csv`, without their clocks.
-    pub metrics: Vec<metrics::Row>,
-    /// The strategy's whole state.
-    pub strategy: Value,
 }
 
 impl Checkpoint {
@@ -128,15 +142,21 @@ mod tests {
             format: FORMAT,
             digest: "d".into(),
             generation,
-            stop: (generation == 4).then(|| StopReason::Strategy("flat".into())),
-            best: Mean {
-                generation,
-                theta: vec![0.1, -1.0 / 3.0],
-                validation: Fitness::new(0.5),
+            state: State {
+                stop: (generation == 4).then(|| StopReason::Strategy("flat".into())),
+                best: Mean {
+                    generation,
+                    theta: vec![0.1, -1.0 / 3.0],
+                    validation: Fitness::new(0.5),
+                    rewards: vec![1.0, 0.0],
+                },
+                start_validation: 0.25,
+                worse: 1,
+                prompts: 4,
+                position: 8,
+                num_tokens: 7,
+                rollouts: 3,
             },
-            start_validation: 0.25,
-            num_tokens: 7,
-            rollouts: 3,
             rollouts_bytes: 11,
             metrics: vec![metrics::Row::default()],
             strategy: serde_json::json!({"mean": [1.5]}),

@@ -117,7 +117,11 @@ impl Journal {
         let path = self.path(generation);
         let failed = || Error::io(&path);
         if self.file.as_ref().is_none_or(|(of, _)| *of != generation) {
-            fs::create_dir_all(&self.folder).map_err(Error::io(&self.folder))?;
+            // Not with what it lies in: a run directory that is gone was deleted.
+            match fs::create_dir(&self.folder) {
+                Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(Error::io(&self.folder)(e)),
+                _ => {}
+            }
             let mut file = File::create(&path).map_err(failed())?;
             file.write_all(&line(&self.header)).map_err(failed())?;
             self.file = Some((generation, file));

@@ -1,9 +1,13 @@
 //! `leaderboard.csv`: one row a run, best test score first. A run keeps its own row in `result.json`; the table is made
 //! from those, so it can always be made again, and runs that end at the same time do not lose each other's rows.
 
+use super::StopReason;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomically};
+use crate::search::{mean, standard_deviation};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What is known of one run when it has ended. Column names are an interface.
@@ -11,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub struct Row {
     /// The run's name.
     pub name: String,
-    /// `finished`, `interrupted`, or why the strategy stopped.
+    /// `finished`, `interrupted`, why the strategy stopped, or `failed` and why.
     pub status: String,
     /// Test score of the exported mean.
     pub test: Option<f64>,
@@ -71,6 +75,37 @@ pub struct Row {
     pub directory: String,
 }
 
+impl Row {
+    /// Whether the run has come to its end: neither interrupted nor failed.
+    pub fn is_finished(&self) -> bool {
+        self.status != StopReason::Interrupted.to_string() && !self.status.starts_with(FAILED)
+    }
+
+    /// Keeps the row of a run in its directory.
+    pub fn write(&self, directory: &Path) -> Result<()> {
+        let json = serde_json::to_vec(self).expect("JSON of text and numbers");
+        write_atomically(&directory.join("result.json"), &json)
+    }
+
+    /// The row of a run that could not be done.
+    pub fn failed(config: &RunConfig, directory: &Path, error: &Error) -> Self {
+        Self {
+            name: config.name.clone(),
+            status: format!("{FAILED}{error}"),
+            seed: config.seed,
+            prompts: config.run.prompts,
+            config_sha256: config.digest(),
+            essa: env!("CARGO_PKG_VERSION").into(),
+            finished: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            directory: directory.display().to_string(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How the status of a run that could not be done begins.
+const FAILED: &str = "failed: ";
+
 /// Rows of all runs under these directories: each is a run, or a folder of runs.
 pub fn collect(directories: &[PathBuf]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
@@ -115,6 +150,147 @@ pub fn to_csv(rows: &[Row]) -> String {
     String::from_utf8(writer.into_inner().expect("a writer to memory")).expect("CSV of text")
 }
 
+/// Runs that agree in some columns, with what their test scores and gains come to over seeds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Pool {
+    /// What they agree in.
+    pub group: String,
+    /// How many of them have a test score.
+    pub runs: usize,
+    /// How many have none.
+    pub without: usize,
+    /// Mean test score.
+    pub test: Option<f64>,
+    /// Half the width of its 95 % interval over runs (Student's t); none of fewer than two.
+    pub test_ci95: Option<f64>,
+    /// Mean gain over the start.
+    pub gain: Option<f64>,
+    /// The same for the gain.
+    pub gain_ci95: Option<f64>,
+    /// Mean number of rollouts that judged candidates.
+    pub rollouts: f64,
+    /// Mean seconds.
+    pub wall_s: f64,
+}
+
+/// Pools rows by columns of the leaderboard, or by keys of the runs' configs, which have a dot in them. Best first.
+pub fn pool(rows: &[Row], columns: &[String]) -> Result<Vec<Pool>> {
+    let mut groups: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        let values = columns
+            .iter()
+            .map(|column| value_of(row, column))
+            .collect::<Result<Vec<_>>>()?;
+        groups.entry(values.join(", ")).or_default().push(row);
+    }
+    let mut pools: Vec<Pool> = groups.into_iter().map(|(group, rows)| pooled(group, &rows)).collect();
+    let score = |pool: &Pool| pool.test.unwrap_or(f64::NEG_INFINITY);
+    pools.sort_by(|a, b| score(b).total_cmp(&score(a)));
+    Ok(pools)
+}
+
+fn pooled(group: String, rows: &[&Row]) -> Pool {
+    let scores = |of: &dyn Fn(&Row) -> Option<f64>| -> Vec<f64> { rows.iter().filter_map(|row| of(row)).collect() };
+    let (tests, gains) = (scores(&|row| row.test), scores(&|row| row.gain));
+    let summary = |scores: &[f64]| (!scores.is_empty()).then(|| mean(scores));
+    let interval = |scores: &[f64]| {
+        let error = standard_deviation(scores) / (scores.len() as f64).sqrt();
+        (scores.len() > 1).then(|| student_95(scores.len() - 1) * error)
+    };
+    Pool {
+        group,
+        runs: tests.len(),
+        without: rows.len() - tests.len(),
+        test: summary(&tests),
+        test_ci95: interval(&tests),
+        gain: summary(&gains),
+        gain_ci95: interval(&gains),
+        rollouts: mean(&scores(&|row| Some(row.rollouts as f64))),
+        wall_s: mean(&scores(&|row| Some(row.wall_s))),
+    }
+}
+
+/// The 97.5 % point of Student's t (two-sided 95 %).
+fn student_95(freedom: usize) -> f64 {
+    const POINTS: [f64; 30] = [
+        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+        2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+    ];
+    POINTS.get(freedom - 1).copied().unwrap_or(1.96)
+}
+
+/// `column=value` of a row.
+fn value_of(row: &Row, column: &str) -> Result<String> {
+    let fields = serde_json::to_value(row).expect("JSON of text and numbers");
+    let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    if let Some(value) = fields.get(column) {
+        return Ok(format!("{column}={}", plain(value)));
+    }
+    let columns = || {
+        fields
+            .as_object()
+            .expect("a row")
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    if !column.contains('.') {
+        return Err(Error::config(format!(
+            "--group-by {column}: there is no such column; expected some of {}, or keys of the config such as strategy.sigma",
+            columns()
+        )));
+    }
+    let path = Path::new(&row.directory).join("config.toml");
+    // A run that failed at its start has none.
+    let value = if path.exists() {
+        RunConfig::load(&path, &[])?.value(column)
+    } else {
+        None
+    };
+    let value = value.unwrap_or_else(|| "–".into());
+    Ok(format!("{column}={value}"))
+}
+
+/// Pools as CSV.
+pub fn pools_to_csv(pools: &[Pool]) -> String {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    pools
+        .iter()
+        .for_each(|pool| writer.serialize(pool).expect("a flat row in memory"));
+    String::from_utf8(writer.into_inner().expect("a writer to memory")).expect("CSV of text")
+}
+
+/// Pools as a table to read.
+pub fn pools_to_table(pools: &[Pool]) -> String {
+    let with_interval = |value: Option<f64>, half: Option<f64>| match (value, half) {
+        (Some(value), Some(half)) => format!("{value:.3} ± {half:.3}"),
+        (Some(value), None) => format!("{value:.3}"),
+        _ => "–".into(),
+    };
+    let header = ["group", "runs", "test (95 %)", "gain (95 %)", "rollouts", "seconds"].map(String::from);
+    let line = |pool: &Pool| {
+        let runs = if pool.without == 0 {
+            pool.runs.to_string()
+        } else {
+            format!("{} of {}", pool.runs, pool.runs + pool.without)
+        };
+        [
+            pool.group.clone(),
+            runs,
+            with_interval(pool.test, pool.test_ci95),
+            with_interval(pool.gain, pool.gain_ci95),
+            format!("{:.0}", pool.rollouts),
+            format!("{:.0}", pool.wall_s),
+        ]
+    };
+    aligned(
+        &std::iter::once(header)
+            .chain(pools.iter().map(line))
+            .collect::<Vec<_>>(),
+    )
+}
+
 /// The rows as a table to read.
 pub fn to_table(rows: &[Row]) -> String {
     let score = |value: Option<f64>, se: Option<f64>| match (value, se) {
@@ -148,10 +324,15 @@ pub fn to_table(rows: &[Row]) -> String {
             row.status.clone(),
         ]);
     }
+    aligned(&lines)
+}
+
+/// Lines whose columns stand below each other.
+fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..lines[0].len()).map(width).collect();
+    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let pad = |(text, width): (&String, &usize)| format!("{text}{}", " ".repeat(width - text.chars().count()));
-    let line = |line: &[String; 9]| {
+    let line = |line: &[String; COLUMNS]| {
         line.iter()
             .zip(&widths)
             .map(pad)
@@ -164,5 +345,48 @@ pub fn to_table(rows: &[Row]) -> String {
 }
 
 fn read(path: &Path) -> Result<Row> {
-    serde_json::from_str(&read_text(path)?).map_err(|e| Error::file(path, format!("not the result of a run: {e}")))
+    let row: Row = serde_json::from_str(&read_text(path)?)
+        .map_err(|e| Error::file(path, format!("not the result of a run: {e}")))?;
+    // Where it lies now, wherever it was made.
+    let directory = path.parent().unwrap_or(Path::new(".")).display().to_string();
+    Ok(Row { directory, ..row })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_pooled_to_a_mean_and_an_interval() {
+        let row = |strategy: &str, test: Option<f64>| Row {
+            strategy: strategy.into(),
+            test,
+            gain: test.map(|test| test - 0.1),
+            ..Default::default()
+        };
+        let rows = [
+            row("a", Some(0.5)),
+            row("a", Some(0.7)),
+            row("b", Some(0.9)),
+            row("a", Some(0.6)),
+            row("b", None),
+        ];
+        let pools = pool(&rows, &["strategy".into()]).expect("pools");
+        assert_eq!(
+            pools
+                .iter()
+                .map(|pool| (pool.group.as_str(), pool.runs, pool.without))
+                .collect::<Vec<_>>(),
+            [("strategy=b", 1, 1), ("strategy=a", 3, 0)]
+        );
+        // t(2) · 0.1 / √3
+        assert!((pools[1].test.expect("a mean") - 0.6).abs() < 1e-12);
+        assert!((pools[1].test_ci95.expect("an interval") - 4.303 * 0.1 / 3_f64.sqrt()).abs() < 1e-9);
+        assert!((pools[1].gain.expect("a mean") - 0.5).abs() < 1e-12);
+        assert_eq!(pools[0].test_ci95, None);
+        let error = pool(&rows, &["strategi".into()])
+            .expect_err("no such column")
+            .to_string();
+        assert!(error.contains("there is no such column"), "{error}");
+    }
 }

@@ -41,10 +41,10 @@ impl Lock {
                 Err(TryLockError::WouldBlock) => {
                     let mut owner = String::new();
                     let _ = file.read_to_string(&mut owner);
-                    return Err(Error::file(
-                        directory,
-                        format!("is in use by {}; wait for it, or choose another --out", owner.trim()),
-                    ));
+                    return Err(Error::InUse {
+                        path: directory.to_path_buf(),
+                        owner: owner.trim().into(),
+                    });
                 }
             }
         }

@@ -29,12 +29,22 @@ pub struct Row {
     pub reward_max: Option<f64>,
     /// Root mean square of the candidates' standard errors: what part of the spread is noise.
     pub reward_se: Option<f64>,
+    /// Signal-to-noise: variance of the candidates' true rewards over that of the noise in their means, both estimated.
+    pub snr: Option<f64>,
+    /// Share of candidates whose reward is another's too.
+    pub tie_ratio: Option<f64>,
+    /// Prompts that each candidate was judged on.
+    pub prompts: Option<usize>,
     /// σ after the step.
     pub sigma: Option<f64>,
     /// Length of the mean's move.
     pub step_norm: Option<f64>,
     /// Length of the mean.
     pub mean_norm: Option<f64>,
+    /// Longest axis of the search distribution over its shortest.
+    pub axis_ratio: Option<f64>,
+    /// Along how many axes the search distribution reaches.
+    pub effective_rank: Option<f64>,
     /// The mean's reward on the validation split, where it was looked at.
     pub validation: Option<f64>,
     /// Its standard error.
@@ -66,15 +76,20 @@ pub struct Clocks {
 }
 
 /// Names of the fixed columns.
-pub const COLUMNS: [&str; 17] = [
+pub const COLUMNS: [&str; 22] = [
     "generation",
     "reward",
     "reward_std",
     "reward_max",
     "reward_se",
+    "snr",
+    "tie_ratio",
+    "prompts",
     "sigma",
     "step_norm",
     "mean_norm",
+    "axis_ratio",
+    "effective_rank",
     "validation",
     "validation_se",
     "completions/mean_length",
@@ -111,9 +126,14 @@ impl Row {
             reward_std: Some(standard_deviation(&rewards)),
             reward_max: rewards.iter().copied().max_by(f64::total_cmp),
             reward_se: Some(mean(&squared).sqrt()),
+            snr: signal_to_noise(evaluations),
+            tie_ratio: Some(tie_ratio(evaluations)),
+            prompts: evaluations.first().map(|e| e.rewards.len()),
             sigma: Some(step.sigma),
             step_norm: Some(step.step_norm),
             mean_norm: Some(step.mean_norm),
+            axis_ratio: step.spread.map(|spread| spread.axis_ratio()),
+            effective_rank: step.spread.map(|spread| spread.effective_rank),
             mean_length: Some(share(evaluations.iter().map(|e| e.completion_tokens).sum())),
             clipped_ratio: Some(share(evaluations.iter().map(|e| e.truncated).sum())),
             failed: evaluations.iter().map(|e| e.failed).sum(),
@@ -128,6 +148,40 @@ impl Row {
         self.validation_se = Some(evaluation.standard_error());
         self
     }
+}
+
+/// Analysis of variance of rewards by candidate and question. All candidates answer the same questions, so what a question
+/// is worth to all of them cancels, and what is left beside a candidate's mean and a question's is noise. None where there is none,
+/// or nothing to compare. 1 says that half of what sets candidates apart is real.
+fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
+    let rows: Vec<&[f64]> = evaluations
+        .iter()
+        .filter(|e| !e.fitness.is_failed())
+        .map(|e| e.rewards.as_slice())
+        .collect();
+    let (candidates, questions) = (rows.len(), rows.first()?.len());
+    if candidates < 2 || questions < 2 {
+        return None;
+    }
+    let means: Vec<f64> = rows.iter().map(|row| mean(row)).collect();
+    let question = |at: usize| rows.iter().map(|row| row[at]).sum::<f64>() / candidates as f64;
+    let questions_means: Vec<f64> = (0..questions).map(question).collect();
+    let all = mean(&means);
+    let residuals = rows.iter().zip(&means).flat_map(|(row, mean)| {
+        row.iter()
+            .zip(&questions_means)
+            .map(move |(reward, question)| (reward - mean - question + all).powi(2))
+    });
+    let residual = residuals.sum::<f64>() / ((candidates - 1) * (questions - 1)) as f64;
+    let noise = residual / questions as f64;
+    let signal = standard_deviation(&means).powi(2) - noise;
+    (noise > 0.0).then(|| signal.max(0.0) / noise)
+}
+
+fn tie_ratio(evaluations: &[Evaluation]) -> f64 {
+    let values: Vec<f64> = evaluations.iter().map(|e| e.fitness.value()).collect();
+    let is_tied = |value: &&f64| values.iter().filter(|other| other == value).count() > 1;
+    values.iter().filter(is_tied).count() as f64 / values.len().max(1) as f64
 }
 
 impl Metrics {
@@ -164,9 +218,13 @@ impl Metrics {
         self.rows.iter().map(|row| row.clocks.step_s).sum()
     }
 
-    /// Adds a row and writes the file.
-    pub fn push(&mut self, row: Row) -> Result<()> {
+    /// Adds a row.
+    pub fn push(&mut self, row: Row) {
         self.rows.push(row);
+    }
+
+    /// Writes the file.
+    pub fn write(&self) -> Result<()> {
         write_atomically(&self.path, &self.to_csv())
     }
 
@@ -190,9 +248,14 @@ impl Metrics {
                 row.reward_std,
                 row.reward_max,
                 row.reward_se,
+                row.snr,
+                row.tie_ratio,
+                row.prompts.map(|prompts| prompts as f64),
                 row.sigma,
                 row.step_norm,
                 row.mean_norm,
+                row.axis_ratio,
+                row.effective_rank,
                 row.validation,
                 row.validation_se,
                 row.mean_length,
@@ -211,5 +274,61 @@ impl Metrics {
             writer.write_record(record).expect("a row in memory");
         }
         writer.into_inner().expect("a writer to memory")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::Fitness;
+    use crate::seed::Seed;
+
+    fn evaluation(rewards: Vec<f64>) -> Evaluation {
+        Evaluation {
+            fitness: Fitness::new(mean(&rewards)),
+            terms: BTreeMap::new(),
+            rewards,
+            failed: 0,
+            truncated: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        }
+    }
+
+    /// Rewards made of a candidate's worth (deviation 1), a question's (deviation 3, which must not count) and noise
+    /// (deviation 2) on 16 questions: a signal of 1 over a noise of 4/16. 400 candidates leave a standard error of about 0.3.
+    #[test]
+    fn signal_to_noise_is_that_of_what_made_the_rewards() {
+        let normals = |name: &str, n: usize| Seed::new(3).named(name).normals(n);
+        let (candidates, questions, noise) = (normals("c", 400), normals("q", 16), normals("n", 400 * 16));
+        let made = |worth: f64| -> Vec<Evaluation> {
+            let reward = |c: usize, q: usize| worth * candidates[c] + 3.0 * questions[q] + 2.0 * noise[c * 16 + q];
+            (0..400)
+                .map(|c| evaluation((0..16).map(|q| reward(c, q)).collect()))
+                .collect()
+        };
+        let snr = |worth: f64| signal_to_noise(&made(worth)).expect("noise");
+        assert!((snr(1.0) - 4.0).abs() < 1.0, "{}", snr(1.0));
+        assert!(snr(0.0) < 0.25, "{}", snr(0.0));
+        assert_eq!(
+            signal_to_noise(&[evaluation(vec![1.0, 0.0]), evaluation(vec![1.0, 0.0])]),
+            None
+        );
+    }
+
+    #[test]
+    fn ties_are_counted() {
+        let of = |rewards: &[f64]| {
+            tie_ratio(
+                &rewards
+                    .iter()
+                    .map(|reward| evaluation(vec![*reward; 2]))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(
+            (of(&[0.0, 1.0, 0.0, 2.0]), of(&[1.0, 2.0]), of(&[1.0; 3])),
+            (0.5, 0.0, 1.0)
+        );
     }
 }

@@ -6,6 +6,8 @@
 //! its clocks.
 
 pub mod checkpoint;
+pub mod diagnosis;
+mod directory;
 pub mod interrupt;
 pub mod journal;
 pub mod leaderboard;
@@ -13,9 +15,9 @@ pub mod lock;
 pub mod metrics;
 pub mod progress;
 
-use crate::config::{RunConfig, SpaceSection};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::{remove_leftovers, write_atomically};
+use crate::files::write_atomically;
 use crate::model::weights::hex;
 use crate::objective::{Objective, Questions, Rollout};
 use crate::population::{self, Evaluated, Work};
@@ -24,15 +26,15 @@ use crate::search::{Evaluation, Fitness, paired_gain};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::task::Split;
-use checkpoint::Checkpoint;
+use checkpoint::{Checkpoint, State};
+pub use directory::fork;
+use directory::{Texts, prepare, still_there};
 use journal::Journal;
 use lock::Lock;
 use metrics::Metrics;
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -52,22 +54,11 @@ pub struct Run<'a> {
     metrics: Metrics,
     rollouts: Option<Texts>,
     progress: Progress,
-    /// The mean that the validation split liked best so far.
-    best: Mean,
-    start_validation: f64,
-    tokens: usize,
-    judged: usize,
+    state: State,
     /// The generation of the newest checkpoint.
     saved: Option<u64>,
     /// Since when the next row's clock runs.
     since: Instant,
-    stop: Option<StopReason>,
-}
-
-/// `rollouts.jsonl`, and how much of it belongs to the run so far.
-struct Texts {
-    file: File,
-    bytes: u64,
 }
 
 /// A mean worth keeping: what is exported, and what `essa export` and `essa eval` work from.
@@ -79,6 +70,9 @@ pub struct Mean {
     pub theta: Vec<f64>,
     /// Its validation score.
     pub validation: Fitness,
+    /// Rewards on the validation split, question by question.
+    #[serde(default)]
+    pub rewards: Vec<f64>,
 }
 
 /// Why a run ended.
@@ -89,6 +83,8 @@ pub enum StopReason {
     Generations,
     /// The strategy has nothing more to gain, in its own words.
     Strategy(String),
+    /// The mean had become clearly worse than the best one, which is kept.
+    Collapse,
     /// It was asked to end, or its time was up. The same command goes on.
     Interrupted,
 }
@@ -98,6 +94,7 @@ impl std::fmt::Display for StopReason {
         match self {
             Self::Generations => f.write_str("finished"),
             Self::Strategy(reason) => write!(f, "stopped: {reason}"),
+            Self::Collapse => f.write_str("stopped: the mean collapsed; the best one is kept"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -141,17 +138,23 @@ impl<'a> Run<'a> {
             metrics: Metrics::new(directory.join("metrics.csv")),
             rollouts: None,
             progress: Progress::new(config.run.generations, !ranks.is_root()),
-            best: Mean {
-                generation: 0,
-                theta: vec![0.0; n],
-                validation: Fitness::FAILED,
+            state: State {
+                stop: None,
+                best: Mean {
+                    generation: 0,
+                    theta: vec![0.0; n],
+                    validation: Fitness::FAILED,
+                    rewards: Vec::new(),
+                },
+                start_validation: 0.0,
+                worse: 0,
+                prompts: config.run.prompts,
+                position: 0,
+                num_tokens: 0,
+                rollouts: 0,
             },
-            start_validation: 0.0,
-            tokens: 0,
-            judged: 0,
             saved: None,
             since: Instant::now(),
-            stop: None,
         };
         run.resume()?;
         Ok(run)
@@ -180,12 +183,8 @@ impl<'a> Run<'a> {
             }
             let restored = self.config.strategy.restore(&saved.strategy);
             self.strategy = restored.map_err(|error| Error::file(&folder, error.to_string()))?;
-            self.best = saved.best;
-            self.start_validation = saved.start_validation;
-            self.tokens = saved.num_tokens;
-            self.judged = saved.rollouts;
+            self.state = saved.state;
             self.metrics.resume(saved.metrics);
-            self.stop = saved.stop;
             self.saved = Some(saved.generation);
             rollouts_bytes = saved.rollouts_bytes;
         }
@@ -226,7 +225,7 @@ impl<'a> Run<'a> {
         if self.saved.is_none() {
             self.start()?;
         }
-        while self.stop.is_none() {
+        while self.state.stop.is_none() {
             self.generation()?;
         }
         self.finish(labels)
@@ -237,9 +236,9 @@ impl<'a> Run<'a> {
         let Some(evaluation) = self.validate()? else {
             return Ok(());
         };
-        self.start_validation = evaluation.fitness.value();
+        self.state.start_validation = evaluation.fitness.value();
         let row = metrics::Row {
-            num_tokens: self.tokens,
+            num_tokens: self.state.num_tokens,
             terms: evaluation.terms.clone(),
             ..Default::default()
         };
@@ -254,7 +253,7 @@ impl<'a> Run<'a> {
         if let Some(overtaken) = before.checked_sub(2) {
             self.journal.forget(overtaken)?;
         }
-        let questions = self.questions(before);
+        let questions = self.questions();
         let Some(evaluated) = self.evaluate(None, &questions)? else {
             return Ok(());
         };
@@ -262,13 +261,14 @@ impl<'a> Run<'a> {
         let fitness: Vec<Fitness> = evaluations.iter().map(|evaluation| evaluation.fitness).collect();
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
-        self.judged += evaluated.rollouts.len();
+        self.state.rollouts += evaluated.rollouts.len();
+        self.state.position += questions.indices.len();
         self.write_rollouts(Split::Train, &evaluated.rollouts)?;
         if done >= self.config.run.generations {
-            self.stop = Some(StopReason::Generations);
+            self.state.stop = Some(StopReason::Generations);
         }
         if let Some(reason) = &step.stop {
-            self.stop = Some(StopReason::Strategy(reason.clone()));
+            self.state.stop = Some(StopReason::Strategy(reason.clone()));
         }
 
         let mut row = metrics::Row::new(done, evaluations, &step);
@@ -282,28 +282,50 @@ impl<'a> Run<'a> {
             step.sigma
         );
         let every = self.config.run.validate_every;
-        if self.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
+        if self.state.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
             let Some(evaluation) = self.validate()? else {
                 // The journal knows the generation; it is told again when the run goes on.
                 return Ok(());
             };
             text += &format!("  validation {}", score(&evaluation));
             row = row.validated(&evaluation);
+            if self.state.worse >= diagnosis::COLLAPSED && self.config.run.stop_on_collapse && self.state.stop.is_none()
+            {
+                self.state.stop = Some(StopReason::Collapse);
+            }
         }
         if self.ranks.size() > 1 {
             let farm = evaluated.farm;
             text += &format!("  ranks idle {:.1} %, {} bytes", 100.0 * farm.idle, farm.bytes);
         }
-        row.num_tokens = self.tokens;
+        row.num_tokens = self.state.num_tokens;
         self.progress.generation(done, &text);
         self.save(row)
     }
 
-    /// The prompts of a generation: the training split in a new order each time around, the same for every candidate.
-    fn questions(&self, generation: u64) -> Questions {
+    /// Looks at the rows so far: asks for more prompts while candidates cannot be told apart, or says what to change.
+    fn diagnose(&mut self) {
+        let most = self.config.run.prompts_max.unwrap_or(self.config.run.prompts);
+        let can_grow = self.state.prompts < most;
+        if let Some(advice) = diagnosis::advice(self.metrics.rows(), can_grow) {
+            self.progress.line(&format!("advice: {advice}"));
+        }
+        if can_grow && diagnosis::is_noisy(self.metrics.rows()) {
+            self.state.prompts = (2 * self.state.prompts).min(most);
+            self.progress
+                .line(&format!("mostly noise: {} prompts from here on", self.state.prompts));
+        }
+    }
+
+    /// The prompts of the coming generation: the training split in a new order each time around, the same for every
+    /// candidate.
+    fn questions(&self) -> Questions {
         let seed = self.seed.named("prompts");
-        let (train, prompts) = (self.objective.examples(Split::Train), self.config.run.prompts);
-        let first = generation as usize * prompts;
+        let (train, prompts, first) = (
+            self.objective.examples(Split::Train),
+            self.state.prompts,
+            self.state.position,
+        );
         let mut indices = Vec::with_capacity(prompts);
         for epoch in first / train..=(first + prompts - 1) / train {
             let mut order: Vec<usize> = (0..train).collect();
@@ -314,7 +336,7 @@ impl<'a> Run<'a> {
         Questions {
             split: Split::Train,
             indices,
-            seed: self.seed.named("texts").fold(generation),
+            seed: self.seed.named("texts").fold(self.strategy.generation()),
         }
     }
 
@@ -325,15 +347,21 @@ impl<'a> Run<'a> {
             return Ok(None);
         };
         let evaluation = evaluations.into_iter().next().expect("one for one");
+        if diagnosis::is_clearly_worse(&evaluation, &self.state.best.rewards) {
+            self.state.worse += 1;
+        } else {
+            self.state.worse = 0;
+        }
         // Of equals the later one: the search has moved on from there.
-        if evaluation.fitness.value() >= self.best.validation.value() {
-            self.best = Mean {
+        if evaluation.fitness.value() >= self.state.best.validation.value() {
+            self.state.best = Mean {
                 generation: self.strategy.generation(),
                 theta,
                 validation: evaluation.fitness,
+                rewards: evaluation.rewards.clone(),
             };
             if self.ranks.is_root() {
-                self.still_there()?;
+                still_there(&self.directory)?;
                 self.keep_best()?;
             }
         }
@@ -342,8 +370,8 @@ impl<'a> Run<'a> {
 
     fn keep_best(&self) -> Result<()> {
         self.objective
-            .export(&self.best.theta, &self.directory.join("adapter"))?;
-        write_json(&self.directory.join("mean.json"), &self.best)
+            .export(&self.state.best.theta, &self.directory.join("adapter"))?;
+        write_json(&self.directory.join("mean.json"), &self.state.best)
     }
 
     /// Judges search vectors on a whole split. The seed is the split's own, so that every look asks the same.
@@ -394,9 +422,9 @@ impl<'a> Run<'a> {
         match &evaluated {
             Some(evaluated) => {
                 let tokens = |e: &Evaluation| e.prompt_tokens + e.completion_tokens;
-                self.tokens += evaluated.evaluations.iter().map(tokens).sum::<usize>();
+                self.state.num_tokens += evaluated.evaluations.iter().map(tokens).sum::<usize>();
             }
-            None => self.stop = Some(StopReason::Interrupted),
+            None => self.state.stop = Some(StopReason::Interrupted),
         }
         Ok(evaluated)
     }
@@ -404,82 +432,52 @@ impl<'a> Run<'a> {
     /// Writes what a later look at the run needs, each file whole, and last the checkpoint that makes it count. The time that
     /// takes is the next row's.
     fn save(&mut self, mut row: metrics::Row) -> Result<()> {
-        self.saved = Some(self.strategy.generation());
-        if !self.ranks.is_root() {
-            return Ok(());
-        }
-        self.still_there()?;
         row.clocks.step_s = self.since.elapsed().as_secs_f64();
         self.since = Instant::now();
-        self.metrics.push(row)?;
+        self.metrics.push(row);
+        self.diagnose();
+        if !self.ranks.is_root() {
+            self.saved = Some(self.strategy.generation());
+            return Ok(());
+        }
+        still_there(&self.directory)?;
+        self.metrics.write()?;
         if let Some(texts) = &self.rollouts {
-            texts.file.sync_data().map_err(Error::io(&self.directory))?;
+            texts.sync()?;
         }
         let saved = Checkpoint {
             format: checkpoint::FORMAT,
             digest: self.digest.clone(),
             generation: self.strategy.generation(),
-            stop: self.stop.clone(),
-            best: self.best.clone(),
-            start_validation: self.start_validation,
-            num_tokens: self.tokens,
-            rollouts: self.judged,
-            rollouts_bytes: self.rollouts.as_ref().map_or(0, |texts| texts.bytes),
+            rollouts_bytes: self.rollouts.as_ref().map_or(0, Texts::bytes),
+            state: self.state.clone(),
             metrics: self.metrics.rows().to_vec(),
             strategy: self.strategy.state(),
         };
         saved.write(&self.directory.join("checkpoints"))?;
+        self.saved = Some(saved.generation);
         Ok(())
     }
 
-    /// Writing would make a directory anew that somebody has deleted.
-    fn still_there(&self) -> Result<()> {
-        if self.directory.join("lock").exists() {
-            return Ok(());
-        }
-        Err(Error::file(
-            &self.directory,
-            "was removed while the run was under way; start it again",
-        ))
-    }
-
     fn write_rollouts(&mut self, split: Split, rollouts: &[Rollout]) -> Result<()> {
-        let Some(texts) = &mut self.rollouts else { return Ok(()) };
-        #[derive(Serialize)]
-        struct Line<'a> {
-            generation: u64,
-            split: Split,
-            #[serde(flatten)]
-            rollout: &'a Rollout,
+        match &mut self.rollouts {
+            Some(texts) => texts.write(self.strategy.generation(), split, rollouts),
+            None => Ok(()),
         }
-        let generation = self.strategy.generation();
-        let mut lines = Vec::new();
-        for rollout in rollouts {
-            let line = Line {
-                generation,
-                split,
-                rollout,
-            };
-            serde_json::to_writer(&mut lines, &line).expect("JSON of text and numbers");
-            lines.push(b'\n');
-        }
-        texts.bytes += lines.len() as u64;
-        let written = texts.file.write_all(&lines);
-        written.map_err(Error::io(self.directory.join("rollouts.jsonl")))
     }
 
     /// The test split, once: the start and the chosen mean on the same examples.
     fn finish(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
-        let stop = self.stop.clone().expect("the loop ends with a reason");
+        let stop = self.state.stop.clone().expect("the loop ends with a reason");
         let tested = if stop == StopReason::Interrupted {
             None
         } else {
             self.progress.line(&format!(
                 "testing the start and the mean of generation {}",
-                self.best.generation
+                self.state.best.generation
             ));
-            let start = vec![0.0; self.best.theta.len()];
-            self.judge(vec![start, self.best.theta.clone()], Split::Test)?
+            let start = vec![0.0; self.state.best.theta.len()];
+            self.judge(vec![start, self.state.best.theta.clone()], Split::Test)?
         };
         let stop = if tested.is_none() {
             StopReason::Interrupted
@@ -489,25 +487,22 @@ impl<'a> Run<'a> {
         let mut row = leaderboard::Row {
             name: self.config.name.clone(),
             status: stop.to_string(),
-            start_validation: self.start_validation,
-            best_validation: self.best.validation.value(),
-            best_generation: self.best.generation,
+            start_validation: self.state.start_validation,
+            best_validation: self.state.best.validation.value(),
+            best_generation: self.state.best.generation,
             generations: self.strategy.generation(),
             model: labels.model.clone(),
             model_sha256: labels.model_sha256.clone(),
             precision: format!("{:?}", self.config.model.precision).to_lowercase(),
             task: labels.task.clone(),
-            space: match &self.config.space {
-                SpaceSection::Spectral { part, rank, .. } => format!("spectral {part:?} {rank}").to_lowercase(),
-                SpaceSection::LoraSvd { alpha, .. } => format!("lora-svd {alpha}"),
-            },
-            n: self.best.theta.len(),
+            space: self.config.space.label(),
+            n: self.state.best.theta.len(),
             strategy: self.strategy.name().into(),
             population: self.strategy.population(),
             prompts: self.config.run.prompts,
             seed: self.config.seed,
-            rollouts: self.judged,
-            num_tokens: self.tokens,
+            rollouts: self.state.rollouts,
+            num_tokens: self.state.num_tokens,
             wall_s: ((self.metrics.seconds() + self.since.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
             config_sha256: self.config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
@@ -527,8 +522,8 @@ impl<'a> Run<'a> {
         }
         self.progress.finish();
         if self.ranks.is_root() {
-            self.still_there()?;
-            write_json(&self.directory.join("result.json"), &row)?;
+            still_there(&self.directory)?;
+            row.write(&self.directory)?;
             if stop != StopReason::Interrupted {
                 self.journal.remove()?;
             }
@@ -548,10 +543,10 @@ fn run_digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
 /// The examples that a run needs.
 fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
     let train = objective.examples(Split::Train);
-    if config.run.prompts > train {
+    let most = config.run.prompts_max.unwrap_or(0).max(config.run.prompts);
+    if most > train {
         return Err(Error::config(format!(
-            "run.prompts is {}, but the task has only {train} training examples",
-            config.run.prompts
+            "run.prompts or run.prompts_max is {most}, but the task has only {train} training examples"
         )));
     }
     for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
@@ -562,72 +557,6 @@ fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Makes the directory and locks it, and writes the config into a new one. The root's work.
-fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Result<Option<Lock>> {
-    if !ranks.is_root() {
-        return Ok(None);
-    }
-    let lock = Lock::take(directory)?;
-    let path = directory.join("config.toml");
-    if !path.exists() {
-        write_atomically(&path, config.to_toml().as_bytes())?;
-        return Ok(Some(lock));
-    }
-    let differences = config.differences(&RunConfig::load(&path, &[])?);
-    if differences.is_empty() {
-        remove_leftovers(directory)?;
-        return Ok(Some(lock));
-    }
-    Err(Error::file(
-        directory,
-        format!(
-            "holds a run of another config ({}, now and then); choose another --out, or go on from its newest checkpoint in a new directory with --fork",
-            differences.join("; ")
-        ),
-    ))
-}
-
-/// Starts a run with the newest checkpoint of another, under a config that may differ from its own in everything but what the
-/// checkpoint's numbers hang on: the space, and the strategy.
-pub fn fork(from: &Path, to: &Path, config: &RunConfig, objective: &dyn Objective) -> Result<()> {
-    let (bytes, _) = checkpoint::newest(&from.join("checkpoints"))?;
-    let bytes = bytes.ok_or_else(|| Error::file(from, "holds no checkpoint to fork from; start a run instead"))?;
-    let saved = Checkpoint::from_bytes(&bytes, from)?;
-    let (n, saved_n) = (objective.layout().dim(), saved.best.theta.len());
-    if n != saved_n {
-        return Err(Error::file(
-            from,
-            format!(
-                "was a search of {saved_n} numbers, and the config's space has {n}; a fork goes on in the same space"
-            ),
-        ));
-    }
-    config.strategy.restore(&saved.strategy)?;
-    let forked = Checkpoint {
-        digest: run_digest(config, objective)?,
-        stop: saved.stop.filter(|_| saved.generation >= config.run.generations),
-        rollouts_bytes: 0,
-        ..saved
-    };
-    forked.write(&to.join("checkpoints"))?;
-    Ok(())
-}
-
-impl Texts {
-    /// Opens the file and cuts off what came after the checkpoint.
-    fn open(directory: &Path, bytes: u64) -> Result<Self> {
-        let path = directory.join("rollouts.jsonl");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let opened = opened.and_then(|mut file| {
-            let bytes = bytes.min(file.metadata()?.len());
-            file.set_len(bytes)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(Self { file, bytes })
-        });
-        opened.map_err(Error::io(path))
-    }
 }
 
 fn score(evaluation: &Evaluation) -> String {

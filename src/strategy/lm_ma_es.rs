@@ -9,10 +9,11 @@
 //! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
-use super::cma_es::{Parameters, cumulate, limits_stop, neutral_mueff};
+use super::cma_es::{Parameters, cumulate, neutral_mueff};
 use super::noise::Noise;
 use super::shaping::{is_flat, share_weights};
-use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::spread::Spread;
+use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
 use crate::search::Fitness;
@@ -206,13 +207,17 @@ impl Strategy for LmMaEs {
         &self.state.mean
     }
 
+    fn set_mean(&mut self, mean: Vec<f64>) {
+        self.state.mean = mean;
+    }
+
     fn sigma(&self) -> f64 {
         self.state.sigma
     }
 
     fn state(&self) -> serde_json::Value {
         saved(
-            StrategyConfig::LmMaEs(self.config.clone()),
+            Algorithm::LmMaEs(self.config.clone()),
             self.state.mean.len(),
             &self.state,
         )
@@ -232,10 +237,12 @@ impl Strategy for LmMaEs {
             step_norm,
             mean_norm: norm(&self.state.mean),
             // M is not written down, so its axes are not known.
-            axis_ratio: 1.0,
+            spread: None,
             failed: fitness.iter().filter(|f| f.is_failed()).count(),
             flat,
-            stop: limits_stop(self.state.sigma, 1.0, first).or_else(|| flat_stop(self.state.flat)),
+            stop: Spread::ball(self.state.sigma, self.state.mean.len())
+                .stop(first)
+                .or_else(|| flat_stop(self.state.flat)),
         }
     }
 }
@@ -249,8 +256,8 @@ impl LmMaEs {
 
         // The weighted mean of the steps, as they were drawn and as they were shaped: d is linear in z.
         let (noise, mut z_w) = (self.noise(), vec![0.0; n]);
-        for (draw, weight) in noise.net(&weights).iter().enumerate().filter(|(_, w)| **w != 0.0) {
-            axpy(*weight, &noise.normals(draw, n), &mut z_w);
+        for (draw, weight) in noise.weights(&weights).iter().enumerate().filter(|(_, w)| w.odd != 0.0) {
+            axpy(weight.odd, &noise.normals(draw, n), &mut z_w);
         }
         let d_w = self.shape(&z_w);
         let Self { fixed, state, .. } = self;

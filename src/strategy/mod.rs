@@ -6,23 +6,36 @@
 //! neither towards it nor away from it. A flat generation, in which all judged members tie, changes nothing but the
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
 
+pub mod cem;
 pub mod cma_es;
+pub mod functions;
+pub mod guarded;
 pub mod lm_ma_es;
 pub mod noise;
 pub mod open_es;
+pub mod random_search;
 pub mod sep_cma_es;
 pub mod shaping;
+pub mod snes;
+pub mod spread;
+pub mod xnes;
 
 use crate::error::{Error, Result};
 use crate::search::Fitness;
 use crate::seed::Seed;
+use cem::{Cem, CemConfig};
 use cma_es::{CmaEs, CmaEsConfig};
+use guarded::Guarded;
 use lm_ma_es::{LmMaEs, LmMaEsConfig};
 use open_es::{OpenEs, OpenEsConfig};
+use random_search::{RandomSearch, RandomSearchConfig};
 use sep_cma_es::SepCmaEs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use snes::{Snes, SnesConfig};
+use spread::Spread;
+use xnes::{Xnes, XnesConfig};
 
 /// Ask and tell. The state is a value: it serialises whole, and `ask` does not change it.
 pub trait Strategy: Send {
@@ -51,6 +64,9 @@ pub trait Strategy: Send {
     /// The mean of the search distribution, `[n]`: what is validated, tested and exported.
     fn mean(&self) -> &[f64];
 
+    /// Puts the mean elsewhere, such as back into a trust region. `mean` is `[n]`.
+    fn set_mean(&mut self, mean: Vec<f64>);
+
     /// σ, the overall step size.
     fn sigma(&self) -> f64;
 
@@ -68,8 +84,8 @@ pub struct Step {
     pub step_norm: f64,
     /// Euclidean length of the mean after the step.
     pub mean_norm: f64,
-    /// Longest axis of the search distribution over its shortest; 1 where the strategy has no covariance to learn.
-    pub axis_ratio: f64,
+    /// The axes of the search distribution, σ included; none where they are not known.
+    pub spread: Option<Spread>,
     /// Members without a fitness.
     pub failed: usize,
     /// Whether all judged members tied, so that nothing moved.
@@ -79,9 +95,36 @@ pub struct Step {
 }
 
 /// Which strategy, with its settings, in the user's words: the `[strategy]` table of a run's config.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StrategyConfig {
+    /// The longest move of the mean in one generation, as `step_norm` measures it; none where it is left alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_step: Option<f64>,
+    /// How often a strategy that asks to stop begins again, with twice the population each time. Default 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub restarts: u32,
+    /// `kind`, and what is a setting of this kind.
+    #[serde(flatten)]
+    pub algorithm: Algorithm,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl From<Algorithm> for StrategyConfig {
+    fn from(algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            ..Self::default()
+        }
+    }
+}
+
+/// The algorithm, and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum StrategyConfig {
+pub enum Algorithm {
     /// Full CMA-ES: learns a covariance matrix and controls its step size.
     CmaEs(CmaEsConfig),
     /// CMA-ES that learns a scale for each number: linear in n.
@@ -90,11 +133,80 @@ pub enum StrategyConfig {
     LmMaEs(LmMaEsConfig),
     /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
     OpenEs(OpenEsConfig),
+    /// Exponential natural evolution strategy: follows the natural gradient of a full Gaussian.
+    Xnes(XnesConfig),
+    /// Separable natural evolution strategy: the same for a Gaussian with a σ for each number.
+    Snes(SnesConfig),
+    /// Cross-entropy method: fits a Gaussian with a σ for each number to the best members.
+    Cem(CemConfig),
+    /// Random search: draws around the start, and keeps what beats the incumbent.
+    RandomSearch(RandomSearchConfig),
 }
 
-impl Default for StrategyConfig {
+impl Default for Algorithm {
     fn default() -> Self {
         Self::CmaEs(CmaEsConfig::default())
+    }
+}
+
+impl Algorithm {
+    /// The names by which a config selects them.
+    pub const KINDS: [&str; 8] = [
+        "cma-es",
+        "sep-cma-es",
+        "lm-ma-es",
+        "open-es",
+        "xnes",
+        "snes",
+        "cem",
+        "random-search",
+    ];
+
+    /// λ; none where it is left to the default.
+    fn population(&self) -> Option<usize> {
+        let population = serde_json::to_value(self).ok()?.get("population")?.as_u64()?;
+        usize::try_from(population).ok()
+    }
+
+    fn resolve(&self, n: usize) -> Result<Self> {
+        match self {
+            Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
+            Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
+            Self::LmMaEs(config) => config.resolve(n).map(Self::LmMaEs),
+            Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
+            Self::Xnes(config) => config.resolve(n).map(Self::Xnes),
+            Self::Snes(config) => config.resolve(n).map(Self::Snes),
+            Self::Cem(config) => config.resolve(n).map(Self::Cem),
+            Self::RandomSearch(config) => config.resolve(n).map(Self::RandomSearch),
+        }
+    }
+
+    /// `self` is resolved.
+    fn build(self, x0: &[f64], seed: Seed) -> Box<dyn Strategy> {
+        match self {
+            Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
+            Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
+            Self::LmMaEs(config) => Box::new(LmMaEs::new(config, x0, seed)),
+            Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
+            Self::Xnes(config) => Box::new(Xnes::new(config, x0, seed)),
+            Self::Snes(config) => Box::new(Snes::new(config, x0, seed)),
+            Self::Cem(config) => Box::new(Cem::new(config, x0, seed)),
+            Self::RandomSearch(config) => Box::new(RandomSearch::new(config, x0, seed)),
+        }
+    }
+
+    /// `self` is resolved.
+    fn restore(self, n: usize, state: &Value) -> Result<Box<dyn Strategy>> {
+        Ok(match self {
+            Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
+            Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
+            Self::LmMaEs(config) => Box::new(LmMaEs::restore(config, n, part(state, "state")?)?),
+            Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
+            Self::Xnes(config) => Box::new(Xnes::restore(config, n, part(state, "state")?)?),
+            Self::Snes(config) => Box::new(Snes::restore(config, n, part(state, "state")?)?),
+            Self::Cem(config) => Box::new(Cem::restore(config, n, part(state, "state")?)?),
+            Self::RandomSearch(config) => Box::new(RandomSearch::restore(config, n, part(state, "state")?)?),
+        })
     }
 }
 
@@ -106,12 +218,35 @@ impl StrategyConfig {
                 "strategy: the search space is empty (n = 0): the adapter selects no number to search",
             ));
         }
-        match self {
-            Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
-            Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
-            Self::LmMaEs(config) => config.resolve(n).map(Self::LmMaEs),
-            Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
+        let algorithm = self.algorithm.resolve(n)?;
+        if let Some(longest) = self.max_step {
+            check("max_step", longest, longest > 0.0, "a number above 0")?;
         }
+        let population = algorithm.population().expect("a resolved config has one");
+        if self.restarts > (LARGEST_POPULATION / population).ilog2() {
+            return Err(Error::config(format!(
+                "strategy.restarts: is {}, and the population of {population} doubles each time; expected at most {}, \
+                 with which it reaches {LARGEST_POPULATION}",
+                self.restarts,
+                (LARGEST_POPULATION / population).ilog2()
+            )));
+        }
+        Ok(Self {
+            algorithm,
+            ..self.clone()
+        })
+    }
+
+    /// σ0; none where it is left to the default.
+    pub fn sigma(&self) -> Option<f64> {
+        serde_json::to_value(self).ok()?.get("sigma")?.as_f64()
+    }
+
+    /// The same settings with another σ0.
+    pub fn with_sigma(&self, sigma: f64) -> Self {
+        let mut json = serde_json::to_value(self).expect("a config serialises");
+        json["sigma"] = sigma.into();
+        serde_json::from_value(json).expect("every strategy has a sigma")
     }
 
     /// A strategy at its start: n numbers around `x0`, with noise from below `seed`.
@@ -122,11 +257,11 @@ impl StrategyConfig {
                 "strategy: the start has {found} finite numbers, expected n = {n}"
             )));
         }
-        Ok(match self.resolve(n)? {
-            Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
-            Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
-            Self::LmMaEs(config) => Box::new(LmMaEs::new(config, x0, seed)),
-            Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
+        let resolved = self.resolve(n)?;
+        Ok(if resolved.is_guarded() {
+            Box::new(Guarded::new(resolved, x0, seed)?)
+        } else {
+            resolved.algorithm.build(x0, seed)
         })
     }
 
@@ -146,12 +281,15 @@ impl StrategyConfig {
                 text(&resolved)
             )));
         }
-        Ok(match resolved {
-            Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
-            Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
-            Self::LmMaEs(config) => Box::new(LmMaEs::restore(config, n, part(state, "state")?)?),
-            Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
+        Ok(if resolved.is_guarded() {
+            Box::new(Guarded::restore(resolved, n, part(state, "state")?)?)
+        } else {
+            resolved.algorithm.restore(n, state)?
         })
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.max_step.is_some() || self.restarts > 0
     }
 }
 
@@ -232,7 +370,7 @@ fn check(key: &str, value: f64, inside: bool, expected: &str) -> Result<f64> {
 }
 
 /// The JSON that [`Strategy::state`] returns.
-fn saved<S: Serialize>(config: StrategyConfig, n: usize, state: &S) -> Value {
+fn saved<S: Serialize>(config: impl Serialize, n: usize, state: &S) -> Value {
     serde_json::json!({ "config": config, "n": n, "state": state })
 }
 
@@ -283,7 +421,7 @@ mod tests {
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in ["cma-es", "sep-cma-es", "lm-ma-es", "open-es"] {
+        for kind in Algorithm::KINDS {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");
@@ -342,6 +480,30 @@ mod tests {
             (
                 r#"{"kind": "open-es", "weight_decay": 1.0}"#,
                 "strategy.weight_decay: is 1, expected a number in [0, 1)",
+            ),
+            (
+                r#"{"kind": "snes", "population": 7}"#,
+                "population: is 7, expected an even number",
+            ),
+            (
+                r#"{"kind": "xnes", "sigma": 0.0}"#,
+                "strategy.sigma: is 0, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "cem", "elite": 1.0}"#,
+                "strategy.elite: is 1, expected a number in (0, 1)",
+            ),
+            (
+                r#"{"kind": "cem", "smoothing": 0.0}"#,
+                "strategy.smoothing: is 0, expected a number in (0, 1]",
+            ),
+            (
+                r#"{"kind": "cem", "extra_noise": -1.0}"#,
+                "strategy.extra_noise: is -1, expected 0 or a number above",
+            ),
+            (
+                r#"{"kind": "random-search", "population": 1}"#,
+                "strategy.population: is 1, expected at least 2",
             ),
         ];
         for (text, expected) in cases {

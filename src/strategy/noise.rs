@@ -15,6 +15,15 @@ pub struct Noise {
     antithetic: bool,
 }
 
+/// The weight of a draw; see [`Noise::weights`].
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct DrawWeight {
+    /// w, and of a pair the difference w − w′.
+    pub odd: f64,
+    /// w, and of a pair the sum w + w′.
+    pub even: f64,
+}
+
 impl Noise {
     /// The noise of generation `generation` of the strategy whose node in the tree is `seed`.
     pub fn new(seed: Seed, generation: u64, antithetic: bool) -> Self {
@@ -42,14 +51,16 @@ impl Noise {
         }
     }
 
-    /// What each draw counts for when its members have these weights: for a pair the difference of the two.
-    pub fn net(&self, weights: &[f64]) -> Vec<f64> {
-        let mut net = vec![0.0; self.draws(weights.len())];
-        for (member, weight) in weights.iter().enumerate() {
+    /// What each draw counts by the weights of its members: with their signs for what is odd in z, such as the step of
+    /// the mean, and without for what is even, such as z zᵀ.
+    pub fn weights(&self, members: &[f64]) -> Vec<DrawWeight> {
+        let mut draws = vec![DrawWeight::default(); self.draws(members.len())];
+        for (member, weight) in members.iter().enumerate() {
             let (draw, sign) = self.draw_of(member);
-            net[draw] += sign * weight;
+            draws[draw].odd += sign * weight;
+            draws[draw].even += weight;
         }
-        net
+        draws
     }
 
     /// Draw number `draw`: z ∼ N(0, I), `[n]`.
@@ -75,8 +86,11 @@ mod tests {
         let members: Vec<_> = (0..5).map(|member| noise.draw_of(member)).collect();
         assert_eq!(members, [(0, 1.0), (0, -1.0), (1, 1.0), (1, -1.0), (2, 1.0)]);
         assert_eq!((noise.draws(4), noise.draws(5)), (2, 3));
-        assert_eq!(noise.net(&[1.0, 0.25, 0.0, 0.5]), [0.75, -0.5]);
         let alone = Noise::new(Seed::new(5), 0, false);
         assert_eq!((alone.draw_of(3), alone.draws(5)), ((3, 1.0), 5));
+        let pairs = [(0.25, 0.75), (-0.5, 0.5)].map(|(odd, even)| DrawWeight { odd, even });
+        assert_eq!(noise.weights(&[0.5, 0.25, 0.0, 0.5]), pairs);
+        let single = [0.5, 0.25].map(|w| DrawWeight { odd: w, even: w });
+        assert_eq!(alone.weights(&[0.5, 0.25]), single);
     }
 }

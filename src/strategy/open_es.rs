@@ -6,7 +6,8 @@
 
 use super::noise::Noise;
 use super::shaping::{centred_ranks, is_flat, z_scores};
-use super::{Step, Strategy, StrategyConfig, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::spread::Spread;
+use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
@@ -210,13 +211,17 @@ impl Strategy for OpenEs {
         &self.state.mean
     }
 
+    fn set_mean(&mut self, mean: Vec<f64>) {
+        self.state.mean = mean;
+    }
+
     fn sigma(&self) -> f64 {
         self.state.sigma
     }
 
     fn state(&self) -> serde_json::Value {
         saved(
-            StrategyConfig::OpenEs(self.config.clone()),
+            Algorithm::OpenEs(self.config.clone()),
             self.state.mean.len(),
             &self.state,
         )
@@ -240,7 +245,7 @@ impl Strategy for OpenEs {
             sigma: self.state.sigma,
             step_norm,
             mean_norm,
-            axis_ratio: 1.0,
+            spread: Some(Spread::ball(self.state.sigma, self.state.mean.len())),
             failed: fitness.iter().filter(|f| f.is_failed()).count(),
             flat,
             stop,
@@ -273,13 +278,13 @@ impl OpenEs {
         // A pair's noise is drawn once, and counts with the difference of the two.
         let mut gradient = vec![0.0; n];
         for (draw, weight) in noise
-            .net(&shaped)
+            .weights(&shaped)
             .iter()
             .enumerate()
-            .filter(|(_, weight)| **weight != 0.0)
+            .filter(|(_, weight)| weight.odd != 0.0)
         {
             axpy(
-                weight / (shaped.len() as f64 * self.state.sigma),
+                weight.odd / (shaped.len() as f64 * self.state.sigma),
                 &noise.normals(draw, n),
                 &mut gradient,
             );

@@ -5,8 +5,9 @@
 //! number is learnt in n / 3 times fewer generations, and only what two numbers must do together is lost. Config, state,
 //! `ask` and `tell` are those of `cma_es.rs`; what follows is the matrix.
 
-use super::StrategyConfig;
+use super::Algorithm;
 use super::cma_es::{CmaEs, CmaEsConfig, Covariance, Parameters};
+use super::spread::Spread;
 use crate::linalg::{Outer, all_finite, exact};
 use serde::{Deserialize, Serialize};
 
@@ -34,8 +35,8 @@ pub struct Diagonal {
 impl Covariance for Diagonal {
     const NAME: &'static str = "sep-cma-es";
 
-    fn config(config: CmaEsConfig) -> StrategyConfig {
-        StrategyConfig::SepCmaEs(config)
+    fn config(config: CmaEsConfig) -> Algorithm {
+        Algorithm::SepCmaEs(config)
     }
 
     fn parameters(n: usize, population: usize, active: bool) -> Parameters {
@@ -81,10 +82,9 @@ impl Covariance for Diagonal {
         self.is_positive()
     }
 
-    fn extremes(&self) -> (f64, f64) {
-        let longest = self.variances.iter().copied().fold(0.0, f64::max);
-        let shortest = self.variances.iter().copied().fold(f64::INFINITY, f64::min);
-        (longest.sqrt(), shortest.sqrt())
+    fn spread(&self) -> Spread {
+        let lengths: Vec<f64> = self.variances.iter().map(|variance| variance.sqrt()).collect();
+        Spread::of(&lengths)
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         };
         assert_eq!(diagonal.shape(&[1.0, -2.0]), [2.0, -1.0]);
         assert_eq!(diagonal.rotate(&[1.0, -2.0]), [1.0, -2.0]);
-        assert_eq!(diagonal.extremes(), (2.0, 0.5));
+        assert_eq!((diagonal.spread().longest, diagonal.spread().shortest), (2.0, 0.5));
         assert!(diagonal.is_valid(2) && !diagonal.is_valid(3));
     }
 

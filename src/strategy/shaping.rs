@@ -28,6 +28,19 @@ pub fn share_weights(weight_of_rank: &[f64], fitness: &[Fitness]) -> Vec<f64> {
     weights
 }
 
+/// The utilities of natural evolution strategies, best rank first, `[λ]`: u_k = max(0, ln(λ/2 + 1) − ln k), scaled to a
+/// sum of 1, less 1/λ (Wierstra et al., JMLR 15, 2014, section 3.1). Their sum is 0, so on average over all orders of the
+/// members nothing moves; members that failed leave a sum that is not 0, which is why gradients subtract what chance
+/// would give.
+pub fn utilities(population: usize) -> Vec<f64> {
+    let lambda = population as f64;
+    let raw: Vec<f64> = (1..=population)
+        .map(|k| ((lambda / 2.0 + 1.0).ln() - (k as f64).ln()).max(0.0))
+        .collect();
+    let sum: f64 = raw.iter().sum();
+    raw.iter().map(|u| u / sum - 1.0 / lambda).collect()
+}
+
 /// Ranks scaled to [−½, ½] with sum zero, the best highest; tied members share the mean of their ranks. The distance
 /// between neighbouring ranks is 1/(λ − 1), failed members or not, so failures shorten the step.
 pub fn centred_ranks(fitness: &[Fitness]) -> Vec<f64> {
@@ -125,6 +138,20 @@ mod tests {
             share_weights(&[0.75, 0.25, -0.5, -0.5], &fitness(&[3.0, X, 1.0, 2.0])),
             [0.75, 0.0, -0.5, 0.25]
         );
+    }
+
+    #[test]
+    fn utilities_sum_to_zero_and_the_worse_half_shares_the_least() {
+        let found = utilities(4);
+        // ln 3, ln 1.5, 0, 0 over ln 4.5, less a quarter.
+        let expected = [0.480_422_710_3, 0.019_577_289_7, -0.25, -0.25];
+        assert!(
+            found.iter().zip(expected).all(|(u, e)| (u - e).abs() < 1e-9),
+            "{found:?}"
+        );
+        for population in 2..40 {
+            assert!(utilities(population).iter().sum::<f64>().abs() < 1e-15);
+        }
     }
 
     #[test]

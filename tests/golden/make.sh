@@ -23,3 +23,4 @@ fi
 "$venv/bin/python" make_chat_templates.py
 "$venv/bin/python" make_pycma.py
 "$venv/bin/python" make_strategies.py
+"$venv/bin/python" make_nes.py

@@ -2,11 +2,11 @@
 
 use super::gguf_writer::GgufWriter;
 use essa::run::Mean;
-use essa::run::checkpoint::{Checkpoint, FORMAT};
+use essa::run::checkpoint::{Checkpoint, FORMAT, State};
 use essa::run::metrics::Row;
 use essa::search::Fitness;
 use essa::seed::Seed;
-use essa::strategy::StrategyConfig;
+use essa::strategy::{Algorithm, StrategyConfig};
 use serde_json::json;
 
 /// The seeds of a reader, with names.
@@ -38,7 +38,7 @@ pub fn of(reader: &str) -> Vec<(&'static str, Vec<u8>)> {
         )],
         "tokenizer" => vec![("bpe", tokenizer("BPE")), ("unigram", tokenizer("Unigram"))],
         "chat_template" => vec![("chatml", CHATML.into()), ("functions", FUNCTIONS.into())],
-        "checkpoint" => ["cma-es", "sep-cma-es", "lm-ma-es", "open-es"].map(|kind| (kind, checkpoint(kind))).into(),
+        "checkpoint" => Algorithm::KINDS.map(|kind| (kind, checkpoint(kind))).into(),
         "journal" => vec![("two", journal())],
         other => panic!("there is no reader {other}"),
     }
@@ -66,15 +66,21 @@ fn checkpoint(strategy: &str) -> Vec<u8> {
         format: FORMAT,
         digest: "d".into(),
         generation: 2,
-        stop: None,
-        best: Mean {
-            generation: 0,
-            theta: vec![0.5, -1.0],
-            validation: Fitness::new(0.25),
+        state: State {
+            stop: None,
+            best: Mean {
+                generation: 0,
+                theta: vec![0.5, -1.0],
+                validation: Fitness::new(0.25),
+                rewards: vec![0.0, 0.5],
+            },
+            start_validation: 0.25,
+            worse: 0,
+            prompts: 4,
+            position: 8,
+            num_tokens: 10,
+            rollouts: 8,
         },
-        start_validation: 0.25,
-        num_tokens: 10,
-        rollouts: 8,
         rollouts_bytes: 100,
         metrics: vec![Row::default()],
         strategy: strategy.state(),

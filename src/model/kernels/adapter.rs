@@ -13,14 +13,39 @@ pub struct SidePath {
     pub rank: usize,
     /// V, `[r, in]`.
     pub v: Vec<f32>,
-    /// M, `[r, r]`; none where it is the identity.
-    pub core: Option<Vec<f32>>,
+    /// M, `[r, r]`.
+    pub core: Core,
     /// Uᵀ, `[r, out]`, the adapter's scale within.
     pub ut: Vec<f32>,
     /// Where `a` stands in a line of the bank.
     pub a_start: usize,
     /// Where `b` stands; none where it is one.
     pub b_start: Option<usize>,
+}
+
+/// What stands between the two bases of a side path, `[r, r]`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Core {
+    /// The unit matrix.
+    Identity,
+    /// The same for every candidate.
+    Frozen(Vec<f32>),
+    /// Each candidate's own, row by row from here on in a line of the bank.
+    Searched {
+        /// Where.
+        start: usize,
+    },
+}
+
+impl Core {
+    /// The matrix of the candidate with these numbers in the bank; none where it is the unit matrix.
+    pub fn of<'a>(&'a self, line: &'a [f32], rank: usize) -> Option<&'a [f32]> {
+        match self {
+            Self::Identity => None,
+            Self::Frozen(core) => Some(core),
+            Self::Searched { start } => Some(&line[*start..][..rank * rank]),
+        }
+    }
 }
 
 /// The side paths on one product, which may serve several modules (q, k and v in one), for the rows of one batch.
@@ -103,7 +128,7 @@ simd! {
             for ((h, v), a) in h.iter_mut().zip(path.v.chunks_exact(x.len())).zip(&scales[path.a_start..]) {
                 *h = dot(v, x) * a;
             }
-            if let Some(core) = &path.core {
+            if let Some(core) = path.core.of(scales, path.rank) {
                 let from = h.to_vec();
                 for (mixed, core) in h.iter_mut().zip(core.chunks_exact(path.rank)) {
                     *mixed = dot(core, &from);
@@ -132,15 +157,16 @@ mod tests {
         let random =
             |seed: u64, n: usize| -> Vec<f32> { Seed::new(seed).normals(n).iter().map(|&z| z as f32).collect() };
         let tensor = |values: &[f32], shape: [usize; 2]| Tensor::from_slice(values).view(shape.map(|n| n as i64));
-        let path = |seed: u64, a_start: usize| SidePath {
+        let path = |seed: u64, a_start: usize, core: Core| SidePath {
             rank,
             v: random(seed, rank * inputs),
-            core: Some(random(seed + 1, rank * rank)),
+            core,
             ut: random(seed + 2, rank * outputs),
             a_start,
             b_start: Some(5),
         };
-        let (first, second) = (path(1, 1), path(7, 8));
+        let frozen = Core::Frozen(random(2, rank * rank));
+        let (first, second) = (path(1, 1, frozen), path(7, 8, Core::Searched { start: 2 }));
         let (x, bank, candidates) = (random(4, rows * inputs), random(5, 2 * line), [0, 1, 1, 0, 1]);
         let width = 2 + 2 * outputs;
         let side = Side {
@@ -165,7 +191,7 @@ mod tests {
             let scales = &bank[candidate * line..][..line];
             let diagonal = |start: usize| Tensor::from_slice(&scales[start..start + rank]).diag(0);
             for (path, column) in &side.paths {
-                let core = tensor(path.core.as_ref().expect("set above"), [rank, rank]);
+                let core = tensor(path.core.of(scales, rank).expect("set above"), [rank, rank]);
                 let delta = tensor(&path.ut, [rank, outputs])
                     .tr()
                     .matmul(&diagonal(5))

@@ -26,7 +26,7 @@ mod view;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
-pub use adapter::{Side, SidePath};
+pub use adapter::{Core, Side, SidePath};
 pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_store};
 pub use input::{Form, Input};
 pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};

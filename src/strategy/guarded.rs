@@ -1,0 +1,222 @@
+//! A strategy under guard, in what means the same for all of them. A trust region: the mean moves by no more than
+//! `max_step` a generation, in the direction in which the strategy would have moved it. Restarts: where the strategy asks
+//! to stop, it begins again from the start with twice the population (IPOP: A. Auger, N. Hansen, *A Restart CMA Evolution
+//! Strategy With Increasing Population Size*, CEC 2005). The strategies themselves know of neither.
+
+use super::{Algorithm, Step, Strategy, StrategyConfig, damaged, saved};
+use crate::error::Result;
+use crate::linalg::{all_finite, norm};
+use crate::search::Fitness;
+use crate::seed::Seed;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A strategy and its guard.
+pub struct Guarded {
+    config: StrategyConfig,
+    state: State,
+    inner: Box<dyn Strategy>,
+}
+
+/// What the guard remembers; the strategy's own state stands beside it in a checkpoint.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    seed: Seed,
+    /// Where every restart begins, `[n]`.
+    start: Vec<f64>,
+    /// Restarts up to now.
+    restarts: u32,
+    /// Generations told before the last of them.
+    before: u64,
+}
+
+/// In a checkpoint.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Saved {
+    guard: State,
+    inner: Value,
+}
+
+impl Guarded {
+    /// The start. `config` is resolved.
+    pub(super) fn new(config: StrategyConfig, x0: &[f64], seed: Seed) -> Result<Self> {
+        let state = State {
+            seed,
+            start: x0.to_vec(),
+            restarts: 0,
+            before: 0,
+        };
+        let inner = inner(&config, &state)?;
+        Ok(Self { config, state, inner })
+    }
+
+    /// Where a checkpoint left off. `config` is resolved.
+    pub(super) fn restore(config: StrategyConfig, n: usize, saved: Saved) -> Result<Self> {
+        let Saved { guard: state, inner } = saved;
+        if !all_finite(&[&state.start], n) || state.restarts > config.restarts {
+            return Err(damaged(n));
+        }
+        let inner = algorithm(&config, state.restarts).restore(&inner)?;
+        Ok(Self { config, state, inner })
+    }
+}
+
+/// The config of the strategy itself after so many restarts.
+fn algorithm(config: &StrategyConfig, restarts: u32) -> StrategyConfig {
+    let mut json = serde_json::to_value(&config.algorithm).expect("a config serialises");
+    let population = json["population"].as_u64().expect("a resolved config has a population");
+    json["population"] = (population << restarts).into();
+    let algorithm: Algorithm = serde_json::from_value(json).expect("the same but for a number");
+    StrategyConfig::from(algorithm)
+}
+
+/// The strategy at the beginning of a restart. Its noise is the run's until the first.
+fn inner(config: &StrategyConfig, state: &State) -> Result<Box<dyn Strategy>> {
+    let seed = match state.restarts {
+        0 => state.seed,
+        k => state.seed.named("restart").fold(k.into()),
+    };
+    algorithm(config, state.restarts).build(state.start.len(), &state.start, seed)
+}
+
+impl Strategy for Guarded {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn population(&self) -> usize {
+        self.inner.population()
+    }
+
+    fn generation(&self) -> u64 {
+        self.state.before + self.inner.generation()
+    }
+
+    fn ask(&self, member: usize) -> Vec<f64> {
+        self.inner.ask(member)
+    }
+
+    fn mean(&self) -> &[f64] {
+        self.inner.mean()
+    }
+
+    fn set_mean(&mut self, mean: Vec<f64>) {
+        self.inner.set_mean(mean);
+    }
+
+    fn sigma(&self) -> f64 {
+        self.inner.sigma()
+    }
+
+    fn state(&self) -> Value {
+        let state = Saved {
+            guard: self.state.clone(),
+            inner: self.inner.state(),
+        };
+        saved(self.config.clone(), self.state.start.len(), &state)
+    }
+
+    fn tell(&mut self, fitness: &[Fitness]) -> Step {
+        let before = self.inner.mean().to_vec();
+        let mut step = self.inner.tell(fitness);
+        if let Some(longest) = self.config.max_step
+            && step.step_norm > longest
+        {
+            let share = longest / step.step_norm;
+            let mean: Vec<f64> = before
+                .iter()
+                .zip(self.inner.mean())
+                .map(|(old, new)| old + share * (new - old))
+                .collect();
+            (step.step_norm, step.mean_norm) = (longest, norm(&mean));
+            self.inner.set_mean(mean);
+        }
+        if step.stop.is_some() && self.state.restarts < self.config.restarts {
+            self.state.before += self.inner.generation();
+            self.state.restarts += 1;
+            let again = inner(&self.config, &self.state);
+            self.inner = again.expect("all populations were checked with the config");
+            step.stop = None;
+        }
+        step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn build(config: Value, n: usize) -> Box<dyn Strategy> {
+        let config: StrategyConfig = serde_json::from_value(config).expect("parses");
+        config.build(n, &vec![1.0; n], Seed::new(3)).expect("builds")
+    }
+
+    fn judge(strategy: &dyn Strategy) -> Vec<Fitness> {
+        let members = (0..strategy.population()).map(|member| strategy.ask(member));
+        members.map(|x| Fitness::new(-x.iter().sum::<f64>())).collect()
+    }
+
+    #[test]
+    fn the_mean_moves_as_it_would_but_no_further() {
+        for kind in Algorithm::KINDS {
+            let mut free = build(json!({ "kind": kind, "population": 12 }), 4);
+            let mut bound = build(json!({ "kind": kind, "population": 12, "max_step": 1e-3 }), 4);
+            let (far, near) = (free.tell(&judge(free.as_ref())), bound.tell(&judge(bound.as_ref())));
+            assert!(far.step_norm > 1e-3, "{kind}");
+            assert_eq!((near.step_norm, near.sigma), (1e-3, far.sigma), "{kind}");
+            let moved: Vec<f64> = bound.mean().iter().map(|x| x - 1.0).collect();
+            assert!((norm(&moved) - 1e-3).abs() < 1e-15, "{kind}");
+            for (moved, far_mean) in moved.iter().zip(free.mean()) {
+                assert!(
+                    (moved * far.step_norm - (far_mean - 1.0) * 1e-3).abs() < 1e-15,
+                    "{kind}"
+                );
+            }
+            // A region as wide as the step is none.
+            let mut wide = build(json!({ "kind": kind, "population": 12, "max_step": 100.0 }), 4);
+            assert_eq!(wide.tell(&judge(wide.as_ref())), far, "{kind}");
+            assert_eq!(wide.mean(), free.mean(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_strategy_that_stops_begins_again_with_twice_the_population() {
+        let mut strategy = build(json!({ "kind": "cma-es", "population": 4, "restarts": 2 }), 3);
+        let first = strategy.ask(0);
+        let mut populations = vec![];
+        let reason = loop {
+            let flat = vec![Fitness::new(1.0); strategy.population()];
+            let step = strategy.tell(&flat);
+            populations.push(flat.len());
+            if let Some(reason) = step.stop {
+                break reason;
+            }
+        };
+        assert!(reason.contains("same fitness"), "{reason}");
+        assert_eq!(populations, [[4; 20], [8; 20], [16; 20]].concat());
+        assert_eq!(strategy.generation(), 60);
+        assert_ne!(strategy.ask(0), first, "a restart has noise of its own");
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_the_config() {
+        for (config, word) in [
+            (json!({ "kind": "cma-es", "max_step": 0.0 }), "strategy.max_step: is 0"),
+            (
+                json!({ "kind": "cma-es", "max_step": -1.0 }),
+                "strategy.max_step: is -1",
+            ),
+            (
+                json!({ "kind": "cma-es", "population": 4, "restarts": 40 }),
+                "strategy.restarts: is 40",
+            ),
+        ] {
+            let config: StrategyConfig = serde_json::from_value(config).expect("parses");
+            let error = config.resolve(3).expect_err("cannot be").to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}

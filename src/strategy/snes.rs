@@ -1,0 +1,304 @@
+//! SNES, the separable natural evolution strategy: D. Wierstra, T. Schaul, T. Glasmachers, Y. Sun, J. Peters,
+//! J. Schmidhuber, *Natural Evolution Strategies*, JMLR 15 (2014) 949–980; its algorithm for separable Gaussians, whose
+//! names for quantities stand beside the lines. Members are drawn from N(m, diag(σ)²). The mean and the logarithm of each
+//! σ follow the natural gradient of the expected utility, where utility depends on the rank alone. The learning rate of σ
+//! falls with √n only, and a generation takes O(λ n), so this is the natural gradient for n in the hundreds and thousands;
+//! what it cannot learn are axes that do not lie along the coordinates. Under random fitness ln σ does not drift, with
+//! ties, failures and pairs as without.
+
+use super::noise::Noise;
+use super::shaping::{is_flat, share_weights, utilities};
+use super::spread::Spread;
+use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use crate::error::Result;
+use crate::linalg::{all_finite, norm};
+use crate::search::Fitness;
+use crate::seed::Seed;
+use serde::{Deserialize, Serialize};
+
+// ---------------------------------------------------------------------------------------------------------- config
+
+/// Settings of SNES. Learning rates are the paper's: 1 for the mean, (3 + ln n)/(5 √n) for σ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SnesConfig {
+    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
+    pub population: Option<usize>,
+    /// σ0, the first standard deviation of each number, above 0. Default 0.1.
+    pub sigma: Option<f64>,
+    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true: what the two have in common cancels in the
+    /// step of the mean, and what they differ in cancels in that of σ. Off is the paper.
+    pub antithetic: bool,
+}
+
+impl Default for SnesConfig {
+    fn default() -> Self {
+        Self {
+            population: None,
+            sigma: None,
+            antithetic: true,
+        }
+    }
+}
+
+impl SnesConfig {
+    /// The same settings with every default filled in; an error when one is out of range.
+    pub fn resolve(&self, n: usize) -> Result<Self> {
+        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
+        Ok(Self {
+            population: Some(resolve_population(self.population, self.antithetic, n)?),
+            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
+            ..self.clone()
+        })
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- state
+
+/// SNES, somewhere on its way.
+#[derive(Clone, Debug)]
+pub struct Snes {
+    config: SnesConfig,
+    /// u, best rank first, `[λ]`.
+    utilities: Vec<f64>,
+    state: State,
+}
+
+/// What evolves, and the seed, because a checkpoint must be enough to go on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct State {
+    seed: Seed,
+    /// Generations told.
+    generation: u64,
+    /// Flat generations in a row, up to now.
+    flat: u64,
+    /// m, the paper's μ, `[n]`.
+    mean: Vec<f64>,
+    /// σ, `[n]`.
+    sigmas: Vec<f64>,
+}
+
+impl Snes {
+    /// The start. `config` is resolved.
+    pub(super) fn new(config: SnesConfig, x0: &[f64], seed: Seed) -> Self {
+        let sigma = config.sigma.expect("a resolved config has a sigma");
+        let state = State {
+            seed,
+            generation: 0,
+            flat: 0,
+            mean: x0.to_vec(),
+            sigmas: vec![sigma; x0.len()],
+        };
+        Self::with_state(config, state)
+    }
+
+    /// Where a checkpoint left off. `config` is resolved.
+    pub(super) fn restore(config: SnesConfig, n: usize, state: State) -> Result<Self> {
+        let valid = all_finite(&[&state.mean, &state.sigmas], n);
+        if valid {
+            Ok(Self::with_state(config, state))
+        } else {
+            Err(damaged(n))
+        }
+    }
+
+    fn with_state(config: SnesConfig, state: State) -> Self {
+        let utilities = utilities(config.population.expect("a resolved config has a population"));
+        Self {
+            config,
+            utilities,
+            state,
+        }
+    }
+
+    /// The noise of the coming generation.
+    fn noise(&self) -> Noise {
+        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- ask
+
+impl Strategy for Snes {
+    fn name(&self) -> &'static str {
+        "snes"
+    }
+
+    fn population(&self) -> usize {
+        self.utilities.len()
+    }
+
+    fn generation(&self) -> u64 {
+        self.state.generation
+    }
+
+    fn ask(&self, member: usize) -> Vec<f64> {
+        assert!(
+            member < self.population(),
+            "member {member} of a population of {}",
+            self.population()
+        );
+        let State { mean, sigmas, .. } = &self.state;
+        let (draw, sign) = self.noise().draw_of(member);
+        let s = self.noise().normals(draw, mean.len());
+        let member = mean.iter().zip(sigmas).zip(s);
+        member.map(|((m, sigma), s)| m + sign * sigma * s).collect() // z_k = μ + σ s_k
+    }
+
+    fn mean(&self) -> &[f64] {
+        &self.state.mean
+    }
+
+    fn set_mean(&mut self, mean: Vec<f64>) {
+        self.state.mean = mean;
+    }
+
+    /// The geometric mean of all σ.
+    fn sigma(&self) -> f64 {
+        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
+        (logarithms / self.state.sigmas.len() as f64).exp()
+    }
+
+    fn state(&self) -> serde_json::Value {
+        saved(Algorithm::Snes(self.config.clone()), self.state.mean.len(), &self.state)
+    }
+
+    // -------------------------------------------------------------------------------------------------------- tell
+
+    fn tell(&mut self, fitness: &[Fitness]) -> Step {
+        assert_eq!(fitness.len(), self.population(), "one fitness a member");
+        let flat = is_flat(fitness);
+        let step_norm = if flat { 0.0 } else { self.update(fitness) };
+        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
+        self.state.generation += 1;
+        let spread = Spread::of(&self.state.sigmas);
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        Step {
+            sigma: self.sigma(),
+            step_norm,
+            mean_norm: norm(&self.state.mean),
+            spread: Some(spread),
+            failed: fitness.iter().filter(|f| f.is_failed()).count(),
+            flat,
+            stop: spread.stop(first).or_else(|| flat_stop(self.state.flat)),
+        }
+    }
+}
+
+impl Snes {
+    /// One generation's learning; returns the length of the mean's move.
+    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+        let (noise, n) = (self.noise(), self.state.mean.len());
+        let weights = share_weights(&self.utilities, fitness); // u_k
+        let (mut of_mean, mut of_sigma) = (vec![0.0; n], vec![0.0; n]);
+        for (draw, weight) in noise.weights(&weights).into_iter().enumerate() {
+            let s = noise.normals(draw, n);
+            for ((of_mean, of_sigma), s) in of_mean.iter_mut().zip(&mut of_sigma).zip(s) {
+                *of_mean += weight.odd * s; // ∇_μ J = Σ u s
+                *of_sigma += weight.even * (s * s - 1.0); // ∇_σ J = Σ u (s² − 1)
+            }
+        }
+        let rate = (3.0 + (n as f64).ln()) / (5.0 * (n as f64).sqrt()); // η_σ, table 1
+        let State { mean, sigmas, .. } = &mut self.state;
+        let mut moved = vec![0.0; n];
+        for (i, moved) in moved.iter_mut().enumerate() {
+            *moved = sigmas[i] * of_mean[i]; // η_μ σ ∇_μ J, η_μ = 1
+            mean[i] += *moved;
+            sigmas[i] *= (rate / 2.0 * of_sigma[i]).exp(); // σ exp(η_σ/2 ∇_σ J)
+        }
+        norm(&moved)
+    }
+}
+
+// ----------------------------------------------------------------------------------------------------------- tests
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strategy(antithetic: bool) -> Snes {
+        let config = SnesConfig {
+            population: Some(4),
+            sigma: Some(0.5),
+            antithetic,
+        };
+        Snes::new(config.resolve(3).expect("in range"), &[1.0, -2.0, 0.5], Seed::new(9))
+    }
+
+    fn fitness(values: &[f64]) -> Vec<Fitness> {
+        values.iter().copied().map(Fitness::new).collect()
+    }
+
+    /// The noise of the first generation, by its address.
+    fn noise(draw: u64) -> Vec<f64> {
+        Seed::new(9).named("noise").fold(0).fold(draw).normals(3)
+    }
+
+    #[test]
+    fn a_step_is_that_of_the_paper() {
+        let u = utilities(4);
+        // (antithetic, fitness, weight of each member): the last one failed, and nobody has its utility.
+        for (antithetic, values, weights) in [
+            (false, [1.0, 9.0, 5.0, 4.0], [u[3], u[0], u[1], u[2]]),
+            (true, [1.0, 9.0, 5.0, 4.0], [u[3], u[0], u[1], u[2]]),
+            (false, [1.0, 9.0, 5.0, f64::NAN], [u[2], u[0], u[1], 0.0]),
+        ] {
+            let mut snes = strategy(antithetic);
+            let members: Vec<Vec<f64>> = (0..4).map(|member| snes.ask(member)).collect();
+            let step = snes.tell(&fitness(&values));
+            let rate = (3.0 + 3.0_f64.ln()) / (5.0 * 3.0_f64.sqrt());
+            for i in 0..3 {
+                let start = [1.0, -2.0, 0.5][i];
+                let s = |member: usize| (members[member][i] - start) / 0.5;
+                let of_mean: f64 = (0..4).map(|k| weights[k] * s(k)).sum();
+                let of_sigma: f64 = (0..4).map(|k| weights[k] * (s(k).powi(2) - 1.0)).sum();
+                assert!((snes.mean()[i] - (start + 0.5 * of_mean)).abs() < 1e-14);
+                assert!((snes.state.sigmas[i] - 0.5 * (rate / 2.0 * of_sigma).exp()).abs() < 1e-14);
+            }
+            assert_eq!(step.failed, values.iter().filter(|value| value.is_nan()).count());
+            assert!(step.spread.expect("known").axis_ratio() > 1.0 && step.step_norm > 0.0 && step.stop.is_none());
+        }
+    }
+
+    #[test]
+    fn members_are_the_noise_in_pairs_or_not() {
+        let at = |sign: f64, z: Vec<f64>| -> Vec<f64> {
+            let x = [1.0, -2.0, 0.5].into_iter().zip(z);
+            x.map(|(m, z)| m + sign * 0.5 * z).collect()
+        };
+        assert_eq!(strategy(false).ask(3), at(1.0, noise(3)));
+        assert_eq!(strategy(true).ask(3), at(-1.0, noise(1)));
+    }
+
+    #[test]
+    fn a_flat_generation_changes_nothing_but_its_number() {
+        let mut snes = strategy(true);
+        snes.tell(&fitness(&[9.0, 1.0, 5.0, 4.0]));
+        let before = snes.state.clone();
+        for values in [[1.0; 4], [f64::NAN; 4], [2.0, f64::NAN, 2.0, 2.0]] {
+            assert!(snes.tell(&fitness(&values)).flat);
+        }
+        assert_eq!(
+            snes.state,
+            State {
+                generation: 4,
+                flat: 3,
+                ..before
+            }
+        );
+    }
+
+    #[test]
+    fn numerical_limits_ask_to_stop() {
+        let told = |sigmas: [f64; 3]| {
+            let mut snes = strategy(false);
+            snes.state.sigmas = sigmas.to_vec();
+            snes.tell(&fitness(&[1.0; 4])).stop.expect("a limit is passed")
+        };
+        assert!(told([1.0, f64::INFINITY, 1.0]).contains("out of control"));
+        assert!(told([1e-13; 3]).contains("converged"));
+        assert!(told([1.0, 1e4, 1.0]).contains("diverges"));
+        assert!(told([1.0, 1e-8, 1.0]).contains("condition"));
+    }
+}
