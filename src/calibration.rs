@@ -59,6 +59,7 @@ pub fn calibrate(
             questions,
             digest: "",
             known: Vec::new(),
+            racing: false,
         };
         let Some(evaluated) = population::evaluate(ranks, objective, work, &mut |_| Ok(()), go_on)? else {
             return Ok(None);

@@ -203,6 +203,8 @@ pub struct RunSection {
     pub validate_every: u64,
     /// Whether σ0 is found before the run; `strategy.sigma` is then where the search for it begins.
     pub calibrate_sigma: bool,
+    /// Whether candidates that are behind drop out of a generation before its last prompt.
+    pub racing: bool,
     /// Whether a run ends when its mean has become clearly worse than the best one at two validations in a row.
     pub stop_on_collapse: bool,
     /// Whether judged texts are kept.
@@ -240,6 +242,7 @@ impl Default for RunSection {
             rollouts: true,
             prompts_max: None,
             calibrate_sigma: false,
+            racing: false,
             stop_on_collapse: true,
         }
     }
@@ -651,6 +654,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
     "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
     "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
+    "run.racing", "boolean", "false", "", "Whether candidates that are behind after a quarter and after half of the prompts drop out; those that stay are scored on all prompts. `rollouts` in metrics.csv says what was saved.";
     "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };

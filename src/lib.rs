@@ -36,6 +36,7 @@ pub mod linalg;
 pub mod model;
 pub mod objective;
 pub mod population;
+pub mod racing;
 pub mod ranks;
 pub mod reward;
 pub mod run;

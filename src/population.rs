@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::objective::{Item, Objective, Questions, Rollout, evaluation};
+use crate::racing;
 use crate::ranks::Ranks;
 use crate::search::Evaluation;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Work<'a> {
     pub digest: &'a str,
     /// What is known already; only the root is asked.
     pub known: Vec<Rollout>,
+    /// Whether candidates that are behind drop out before the last question.
+    pub racing: bool,
 }
 
 /// What came out.
@@ -33,7 +36,7 @@ pub struct Work<'a> {
 pub struct Evaluated {
     /// One a candidate.
     pub evaluations: Vec<Evaluation>,
-    /// By candidate and question; with texts on the root.
+    /// By candidate and question, all that were asked; with texts on the root.
     pub rollouts: Vec<Rollout>,
     /// How the ranks shared the work.
     pub farm: Farm,
@@ -59,8 +62,8 @@ struct Share {
     rollouts: Vec<Rollout>,
 }
 
-/// Evaluates all candidates on all questions. `record` receives this rank's rollouts as they end. None when any rank was
-/// told by `go_on` to stop.
+/// Evaluates all candidates on all questions, or as many of these as a race asks. `record` receives this rank's rollouts
+/// as they end. None when any rank was told by `go_on` to stop.
 pub fn evaluate(
     ranks: &Ranks,
     objective: &mut dyn Objective,
@@ -69,15 +72,66 @@ pub fn evaluate(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Evaluated>> {
     let questions = work.questions.indices.len();
-    let all = || {
-        (0..work.candidates * questions).map(|at| Item {
-            candidate: at / questions,
-            question: at % questions,
-        })
+    let rounds = if work.racing {
+        racing::rounds(questions)
+    } else {
+        Vec::from_iter([0..questions])
     };
     // In order, so that every rank sees the same.
-    let mut rollouts: BTreeMap<Item, Rollout> = from_root(ranks, &work.known)?.into_iter().map(keyed).collect();
-    let todo: Vec<Item> = all().filter(|item| !rollouts.contains_key(item)).collect();
+    let known = from_root(ranks, &work.known)?.into_iter().map(keyed).collect();
+    let mut all: BTreeMap<Item, Rollout> = known;
+    let mut contenders: Vec<usize> = (0..work.candidates).collect();
+    let (mut asked, mut farms) = (Vec::new(), Vec::new());
+    for (at, round) in rounds.iter().enumerate() {
+        let grid = contenders.iter().flat_map(|&candidate| {
+            let of_candidate = move |question| Item { candidate, question };
+            round.clone().map(of_candidate)
+        });
+        let items: Vec<Item> = grid.collect();
+        match evaluate_items(ranks, objective, &work, &items, &mut all, record, go_on)? {
+            Some(farm) => farms.push(farm),
+            None => return Ok(None),
+        }
+        asked.extend(items);
+        if at + 1 < rounds.len() {
+            let of_candidate = |candidate| (0..round.end).map(move |question| Item { candidate, question });
+            let rewards = |candidate| of_candidate(candidate).map(|item| all[&item].terms.reward).collect();
+            contenders = racing::survivors(&contenders, work.candidates, &rewards);
+        }
+    }
+    asked.sort_unstable();
+    if !asked.iter().eq(all.keys()) {
+        return Err(Error::mismatch(
+            "the ranks' evaluations do not add up to the generation; do all ranks run the same essa?",
+        ));
+    }
+    let rollouts: Vec<Rollout> = all.into_values().collect();
+    let of_candidate = |some: &[Rollout]| evaluation(&some.iter().collect::<Vec<_>>());
+    let mut evaluations: Vec<Evaluation> = rollouts
+        .chunk_by(|a, b| a.item.candidate == b.item.candidate)
+        .map(of_candidate)
+        .collect();
+    if work.racing {
+        racing::settle(&mut evaluations);
+    }
+    Ok(Some(Evaluated {
+        evaluations,
+        farm: Farm::sum(&farms),
+        rollouts,
+    }))
+}
+
+/// Adds to `all` what it lacks of `items`. None when any rank was told to stop.
+fn evaluate_items(
+    ranks: &Ranks,
+    objective: &mut dyn Objective,
+    work: &Work,
+    items: &[Item],
+    all: &mut BTreeMap<Item, Rollout>,
+    record: &mut dyn FnMut(&[Rollout]) -> Result<()>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Option<Farm>> {
+    let todo: Vec<Item> = items.iter().filter(|item| !all.contains_key(item)).copied().collect();
     let own = &todo[share(todo.len(), ranks.rank(), ranks.size())];
     let mut candidates: Vec<usize> = own.iter().map(|item| item.candidate).collect();
     candidates.dedup();
@@ -129,33 +183,36 @@ pub fn evaluate(
     }
     let busy: Vec<f64> = shares.iter().map(|share| share.busy_s).collect();
     let slowest = busy.iter().copied().fold(0.0, f64::max);
-    rollouts.extend(shares.into_iter().flat_map(|share| share.rollouts).map(keyed));
-    if let Some(all) = ranks.to_root(&to_json(&texts)) {
-        rollouts.extend(work.known.into_iter().map(keyed));
-        for (rank, bytes) in all.iter().enumerate() {
-            rollouts.extend(from_json::<Vec<Rollout>>(rank, bytes)?.into_iter().map(keyed));
+    all.extend(shares.into_iter().flat_map(|share| share.rollouts).map(keyed));
+    if let Some(gathered) = ranks.to_root(&to_json(&texts)) {
+        for (rank, bytes) in gathered.iter().enumerate() {
+            all.extend(from_json::<Vec<Rollout>>(rank, bytes)?.into_iter().map(keyed));
+        }
+        // What was known came without its texts.
+        all.extend(work.known.iter().cloned().map(keyed));
+    }
+    Ok(Some(Farm {
+        evaluation_s: slowest,
+        idle: if slowest > 0.0 {
+            1.0 - busy.iter().sum::<f64>() / (slowest * busy.len() as f64)
+        } else {
+            0.0
+        },
+        bytes,
+    }))
+}
+
+impl Farm {
+    /// One after the other.
+    fn sum(farms: &[Self]) -> Self {
+        let evaluation_s = farms.iter().map(|farm| farm.evaluation_s).sum();
+        let waited: f64 = farms.iter().map(|farm| farm.idle * farm.evaluation_s).sum();
+        Self {
+            evaluation_s,
+            idle: if evaluation_s > 0.0 { waited / evaluation_s } else { 0.0 },
+            bytes: farms.iter().map(|farm| farm.bytes).sum(),
         }
     }
-    if !all().eq(rollouts.keys().copied()) {
-        return Err(Error::mismatch(
-            "the ranks' evaluations do not add up to the generation; do all ranks run the same essa?",
-        ));
-    }
-    let rollouts: Vec<Rollout> = rollouts.into_values().collect();
-    let of_candidate = |some: &[Rollout]| evaluation(&some.iter().collect::<Vec<_>>());
-    Ok(Some(Evaluated {
-        evaluations: rollouts.chunks_exact(questions).map(of_candidate).collect(),
-        farm: Farm {
-            evaluation_s: slowest,
-            idle: if slowest > 0.0 {
-                1.0 - busy.iter().sum::<f64>() / (slowest * busy.len() as f64)
-            } else {
-                0.0
-            },
-            bytes,
-        },
-        rollouts,
-    }))
 }
 
 /// The part of `count` things in a row that falls to one of `of` ranks.
@@ -219,6 +276,7 @@ mod tests {
                 questions: &questions,
                 digest: "",
                 known,
+                racing: false,
             };
             let mut recorded = Vec::new();
             let mut record = |some: &[Rollout]| {

@@ -300,6 +300,41 @@ fn any_number_of_ranks_and_threads_gives_the_same_bytes() {
     );
 }
 
+/// Who drops out of a race hangs on the rollouts alone, and those who stay are scored as without one.
+#[test]
+fn a_race_is_the_same_on_any_number_of_ranks() {
+    let fair = House::new().with(&["run.prompts=8", "run.generations=1"]);
+    let race = House::new().with(&["run.prompts=8", "run.generations=1", "run.racing=true"]);
+    let (all, some) = (fair.undisturbed(), race.undisturbed());
+    for ranks in if has_mpi() { 2..=3 } else { 0..=0 } {
+        let run = race.run(&format!("{ranks} ranks"));
+        race.finish(ranks, &run);
+        assert_same(&end_state(&run), &some, &format!("{ranks} ranks"));
+    }
+    let rewards = |state: &BTreeMap<String, Vec<u8>>| -> BTreeMap<u64, Vec<f64>> {
+        let mut rewards: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+        for line in String::from_utf8_lossy(&state["rollouts.jsonl"]).lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            if line["split"] == "train" {
+                let of_candidate = rewards
+                    .entry(line["candidate"].as_u64().expect("a number"))
+                    .or_default();
+                of_candidate.push(line["reward"].as_f64().expect("a number"));
+            }
+        }
+        rewards
+    };
+    let (all, some) = (rewards(&all), rewards(&some));
+    let finished = some.values().filter(|rewards| rewards.len() == 8).count();
+    assert!(
+        all.values().all(|rewards| rewards.len() == 8) && (3..6).contains(&finished),
+        "{some:?}"
+    );
+    for (candidate, rewards) in &some {
+        assert_eq!(*rewards, all[candidate][..rewards.len()], "candidate {candidate}");
+    }
+}
+
 #[test]
 fn any_number_of_ranks_gives_the_same_bytes_on_the_real_model() {
     let Some(model) = real_model() else { return };
@@ -326,7 +361,7 @@ fn any_number_of_ranks_gives_the_same_bytes_on_the_real_model() {
 /// Promise 4. Ranks and launchers are killed at random moments, and the same command on other numbers of ranks goes on.
 #[test]
 fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
-    let house = House::new().with(&["run.generations=12"]);
+    let house = House::new().with(&["run.generations=12", "run.racing=true"]);
     let expected = house.undisturbed();
     let (mut kills, mut runs) = (0, 0);
     let most_ranks = if has_mpi() { 3 } else { 0 };
@@ -671,6 +706,7 @@ fn as_a_rank() {
                 "the state"
             },
             known: Vec::new(),
+            racing: false,
         };
         evaluate(ranks, &mut Sphere::new(1, 0.0), work, &mut |_| Ok(()), &mut || true)
     });

@@ -45,6 +45,7 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
         questions: &questions,
         digest: "",
         known: Vec::new(),
+        racing: false,
     };
     let judged = population::evaluate(&Ranks::alone(), &mut objective, work, &mut |_| Ok(()), &mut || true)?;
     let Evaluated {

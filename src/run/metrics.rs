@@ -33,8 +33,11 @@ pub struct Row {
     pub snr: Option<f64>,
     /// Share of candidates whose reward is another's too.
     pub tie_ratio: Option<f64>,
-    /// Prompts that each candidate was judged on.
+    /// Prompts that a candidate was judged on; under racing one that did not drop out.
     pub prompts: Option<usize>,
+    /// Rollouts of the population.
+    #[serde(default)]
+    pub rollouts: Option<usize>,
     /// σ after the step.
     pub sigma: Option<f64>,
     /// Length of the mean's move.
@@ -76,7 +79,7 @@ pub struct Clocks {
 }
 
 /// Names of the fixed columns.
-pub const COLUMNS: [&str; 22] = [
+pub const COLUMNS: [&str; 23] = [
     "generation",
     "reward",
     "reward_std",
@@ -85,6 +88,7 @@ pub const COLUMNS: [&str; 22] = [
     "snr",
     "tie_ratio",
     "prompts",
+    "rollouts",
     "sigma",
     "step_norm",
     "mean_norm",
@@ -128,7 +132,8 @@ impl Row {
             reward_se: Some(mean(&squared).sqrt()),
             snr: signal_to_noise(evaluations),
             tie_ratio: Some(tie_ratio(evaluations)),
-            prompts: evaluations.first().map(|e| e.rewards.len()),
+            prompts: evaluations.iter().map(|e| e.rewards.len()).max(),
+            rollouts: Some(rollouts),
             sigma: Some(step.sigma),
             step_norm: Some(step.step_norm),
             mean_norm: Some(step.mean_norm),
@@ -152,14 +157,13 @@ impl Row {
 
 /// Analysis of variance of rewards by candidate and question. All candidates answer the same questions, so what a question
 /// is worth to all of them cancels, and what is left beside a candidate's mean and a question's is noise. None where there is none,
-/// or nothing to compare. 1 says that half of what sets candidates apart is real.
+/// or nothing to compare. 1 says that half of what sets candidates apart is real. Of a race
+/// only the prompts count that all candidates were asked.
 fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
-    let rows: Vec<&[f64]> = evaluations
-        .iter()
-        .filter(|e| !e.fitness.is_failed())
-        .map(|e| e.rewards.as_slice())
-        .collect();
-    let (candidates, questions) = (rows.len(), rows.first()?.len());
+    let judged = || evaluations.iter().filter(|e| !e.fitness.is_failed());
+    let common = judged().map(|e| e.rewards.len()).min()?;
+    let rows: Vec<&[f64]> = judged().map(|e| &e.rewards[..common]).collect();
+    let (candidates, questions) = (rows.len(), common);
     if candidates < 2 || questions < 2 {
         return None;
     }
@@ -251,6 +255,7 @@ impl Metrics {
                 row.snr,
                 row.tie_ratio,
                 row.prompts.map(|prompts| prompts as f64),
+                row.rollouts.map(|rollouts| rollouts as f64),
                 row.sigma,
                 row.step_norm,
                 row.mean_norm,

@@ -294,6 +294,13 @@ impl<'a> Run<'a> {
                 self.state.stop = Some(StopReason::Collapse);
             }
         }
+        if self.config.run.racing {
+            let all = evaluations.len() * questions.indices.len();
+            text += &format!(
+                "  saved {:.0} %",
+                100.0 * (1.0 - evaluated.rollouts.len() as f64 / all as f64)
+            );
+        }
         if self.ranks.size() > 1 {
             let farm = evaluated.farm;
             text += &format!("  ranks idle {:.1} %, {} bytes", 100.0 * farm.idle, farm.bytes);
@@ -414,6 +421,7 @@ impl<'a> Run<'a> {
             questions,
             digest: &digest,
             known: self.journal.take(generation, split),
+            racing: self.config.run.racing && thetas.is_none(),
         };
         let journal = &mut self.journal;
         let mut record = |rollouts: &[Rollout]| journal.record(generation, split, rollouts);
