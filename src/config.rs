@@ -2,7 +2,9 @@
 //! nearest known one. [`KNOBS`] is the reference page: `docs/configuration.md` is made from it, and a test holds it
 //! against what the parser accepts. After [`RunConfig::load`] nobody re-checks a knob.
 
+use crate::adapter::decoding::Setting;
 use crate::adapter::lora_svd::Offsets;
+use crate::adapter::mix::Per;
 use crate::adapter::spectral::Part;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
@@ -118,6 +120,8 @@ impl SpaceConfig {
             SpaceSection::LoraSvd { alpha, .. } => format!("lora-svd {alpha}"),
             SpaceSection::LoraCore { .. } => "lora-core".into(),
             SpaceSection::Frozen {} => "frozen".into(),
+            SpaceSection::Mix { adapters, per } => format!("mix {} by {per:?}", adapters.len()).to_lowercase(),
+            SpaceSection::Decoding { .. } => "decoding".into(),
         };
         let mut label = self.all().map(one).collect::<Vec<_>>().join(" + ");
         if let Some(dim) = self.subspace {
@@ -172,6 +176,20 @@ pub enum SpaceSection {
     },
     /// A supervised LoRA that stands still while others are searched.
     Frozen {},
+    /// The weights of a sum of several LoRAs.
+    Mix {
+        /// PEFT LoRA directories.
+        adapters: Vec<PathBuf>,
+        /// What has a weight of its own.
+        #[serde(default)]
+        per: Per,
+    },
+    /// How texts are written.
+    Decoding {
+        /// Which settings of `[generation]`.
+        #[serde(default = "default_settings")]
+        settings: Vec<Setting>,
+    },
 }
 
 /// `[generation]`
@@ -262,6 +280,9 @@ fn default_group_size() -> usize {
 }
 fn default_cache_gib() -> f64 {
     2.0
+}
+fn default_settings() -> Vec<Setting> {
+    vec![Setting::Temperature, Setting::TopP]
 }
 fn default_rank() -> usize {
     8
@@ -387,6 +408,29 @@ impl RunConfig {
         self.check_space()
     }
 
+    fn check_decoding(&self, settings: &[Setting]) -> Result<()> {
+        for setting in settings {
+            let value = self.generation_value(*setting);
+            if !setting.can_move_from(value) {
+                return Err(Error::config(format!(
+                    "space.settings: generation.{0} is {value}, from where it cannot be searched; expected above 0, and top_p \
+                     below 1: set generation.{0}, such as to {1}",
+                    setting.name(),
+                    if *setting == Setting::TopP { 0.95 } else { 1.0 }
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// What `[generation]` says of a setting.
+    pub fn generation_value(&self, setting: Setting) -> f64 {
+        match setting {
+            Setting::Temperature => self.generation.temperature,
+            Setting::TopP => self.generation.top_p,
+        }
+    }
+
     fn check_space(&self) -> Result<()> {
         let mut needs_adapter = false;
         for space in self.space.all() {
@@ -408,6 +452,12 @@ impl RunConfig {
                     needs_adapter = true;
                 }
                 SpaceSection::Frozen {} => needs_adapter = true,
+                SpaceSection::Mix { adapters, .. } => {
+                    if adapters.is_empty() {
+                        return Err(Error::config("space.adapters is empty, expected PEFT LoRA directories"));
+                    }
+                }
+                SpaceSection::Decoding { settings } => self.check_decoding(settings)?,
             }
         }
         let label = self.space.label();
@@ -602,7 +652,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
-    "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others.";
+    "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`, `mix`, `decoding`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others; `mix` searches the weights of a sum of adapters, which begins at their average; `decoding` searches temperature and top_p, and leaves them as `generation_config.json` beside the adapter.";
     "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
     "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
     "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
@@ -610,6 +660,9 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
+    "space.adapters", "list of paths", "–", "PEFT LoRA directories", "mix: the adapters.";
+    "space.per", "string", "\"module\"", "`module`, `adapter`", "mix: a weight for each matrix of each adapter, or one for each adapter.";
+    "space.settings", "list", "both", "`temperature`, `top_p`", "decoding: which settings of `[generation]` are searched; they begin at their values there.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
     "strategy.kind", "string", "\"cma-es\"", "`cma-es`, `sep-cma-es`, `lm-ma-es`, `open-es`, `xnes`, `snes`, `cem`, `random-search`", "Full CMA-ES with step-size control (n ≤ 8192); the same with a diagonal covariance, linear in n; LM-MA-ES, a few learnt directions, for n in the tens of thousands; OpenAI-ES; the natural evolution strategies, xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on) and SNES with a σ for each number; and as baselines the cross-entropy method and random search.";
     "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
@@ -687,7 +740,9 @@ mod tests {
         RunConfig::load(&path, &[])
     }
 
-    const FULL: [&str; 3] = [
+    const FULL: [&str; 5] = [
+        "[model]\npath = 'm'\n[space]\nkind = 'mix'\nadapters = ['a', 'b']",
+        "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\ntop_p = 0.9\n[space]\nkind = 'decoding'",
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
@@ -774,6 +829,14 @@ mod tests {
             ("[model]\npath = 'm'\ncache_gib = -1.0", "model.cache_gib"),
             ("[model]\npath = 'm'\ngroup_size = 33", "model.group_size"),
             ("[model]\npath = 'm'\ndevice = 'gpu'", "cuda:N"),
+            (
+                "[model]\npath = 'm'\n[space]\nkind = 'mix'\nadapters = []",
+                "space.adapters",
+            ),
+            (
+                "[model]\npath = 'm'\n[space]\nkind = 'decoding'",
+                "set generation.temperature",
+            ),
             ("[model]\npath = 'm'\n[generation]\ntop_p = 1.5", "generation.top_p"),
             (
                 "[model]\npath = 'm'\n[space]\nkind = 'spectral'\nmodules = ['x_proj']",

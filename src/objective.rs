@@ -1,6 +1,7 @@
 //! From search vectors to evaluations. Texts and tensors stay below this line; numbers go up. [`Alignment`] is the
 //! objective that the engine exists for; the test functions beside it let everything above be tried without a model.
 
+use crate::adapter::decoding::Setting;
 use crate::adapter::{AdapterBank, Space};
 use crate::engine::text::Opened;
 use crate::engine::{Completion, Finish, Request, Sampling};
@@ -162,6 +163,18 @@ impl Alignment {
         })
     }
 
+    /// How a candidate chooses its tokens.
+    fn sampling_of(&self, theta: &[f64]) -> Sampling {
+        let mut sampling = self.sampling;
+        for (setting, value) in self.space.decoding(theta) {
+            match setting {
+                Setting::Temperature => sampling.temperature = value,
+                Setting::TopP => sampling.top_p = value,
+            }
+        }
+        sampling
+    }
+
     /// The model and its engine.
     pub fn opened(&self) -> &Opened {
         &self.opened
@@ -187,6 +200,7 @@ impl Objective for Alignment {
     ) -> Result<bool> {
         let (split, prompts) = (questions.split, &self.prompts[name(questions.split)]);
         let stop = self.opened.text()?.stop().to_vec();
+        let samplings: Vec<Sampling> = thetas.iter().map(|theta| self.sampling_of(theta)).collect();
         let Opened { engine, text, .. } = &mut self.opened;
         let text = text.as_ref().expect("asked for above");
         let example = |item: Item| questions.indices[item.question];
@@ -194,7 +208,7 @@ impl Objective for Alignment {
             prompt_ids: prompts[example(*item)].clone(),
             candidate: item.candidate,
             max_new_tokens: self.max_new_tokens,
-            sampling: self.sampling,
+            sampling: samplings[item.candidate],
             seed: questions.seed.fold(example(*item) as u64),
             stop: stop.clone(),
         };
@@ -234,7 +248,7 @@ impl Objective for Alignment {
     }
 
     fn export(&self, theta: &[f64], directory: &Path) -> Result<()> {
-        self.space.export(theta).write(directory, &self.base_name)
+        self.space.write(theta, directory, &self.base_name)
     }
 }
 

@@ -358,7 +358,8 @@ fn promise_8_a_killed_run_leaves_whole_files() {
             .stdout(Stdio::null())
             .spawn()
             .expect("the binary runs");
-        wait_for(&run.join("metrics.csv"));
+        // The last file of generation 0.
+        wait_for(&run.join("checkpoints/000000.json"));
         std::thread::sleep(Duration::from_millis(wait_ms));
         child.kill().expect("a kill");
         child.wait().expect("an end");

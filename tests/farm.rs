@@ -570,6 +570,63 @@ fn a_changed_config_is_refused_or_forked() {
     );
 }
 
+/// Settings of generation are searched beside an adapter and alone, and adapters that runs left are mixed by another.
+#[test]
+fn settings_are_searched_and_adapters_are_mixed() {
+    let short = [
+        "run.generations=2",
+        "run.validate_every=1",
+        "generation.temperature=0.7",
+        "generation.top_p=0.9",
+    ];
+    let number = |run: &Path, key: &str| {
+        let settings: Value = serde_json::from_value(json(&run.join("adapter/generation_config.json"))).expect("JSON");
+        settings[key].as_f64().expect("a number")
+    };
+    let beside = House::new().with(&short).with(&["space.also=[{kind='decoding'}]"]);
+    let mut adapters = Vec::new();
+    for seed in ["1", "2"] {
+        let run = beside.run(seed);
+        let output = beside
+            .align(0, &run)
+            .arg("--set")
+            .arg(format!("seed={seed}"))
+            .output()
+            .expect("the binary runs");
+        assert!(output.status.success(), "{}", said(&output));
+        assert!(number(&run, "temperature") > 0.0 && number(&run, "top_p") < 1.0);
+        adapters.push(run.join("adapter").display().to_string());
+    }
+    let alone = House::new()
+        .with(&short)
+        .with(&["space={kind='decoding',settings=['temperature']}"]);
+    let run = alone.run("alone");
+    let output = alone.align(0, &run).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", said(&output));
+    let settings: Value = serde_json::from_value(json(&run.join("adapter/generation_config.json"))).expect("JSON");
+    assert!(
+        settings.get("top_p").is_none() && settings["do_sample"] == true,
+        "{settings}"
+    );
+    assert!(!run.join("adapter/adapter_config.json").exists());
+
+    let mixed = House::new().with(&[&format!("space={{kind='mix',adapters={adapters:?},per='adapter'}}")]);
+    mixed.finish(0, &mixed.run("mixed"));
+    let config: Value =
+        serde_json::from_value(json(&mixed.run("mixed").join("adapter/adapter_config.json"))).expect("JSON");
+    assert_eq!(config["r"], 4, "two of rank 2");
+    let missing = House::new().with(&["space={kind='mix',adapters=['nowhere']}"]);
+    let output = missing
+        .align(0, &missing.run("missing"))
+        .output()
+        .expect("the binary runs");
+    assert!(
+        !output.status.success() && said(&output).contains("nowhere"),
+        "{}",
+        said(&output)
+    );
+}
+
 #[test]
 fn two_jobs_cannot_share_a_directory() {
     let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);

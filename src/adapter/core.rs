@@ -2,7 +2,7 @@
 //! (arXiv 2405.17604): ΔW = U_r Σ_r R V_rᵀ, R = 0 being the base model, n = r² a matrix. Between the singular vectors of a
 //! supervised LoRA's factors it turns what lies between them: ΔW = s U_B S_B (M + R) S_A V_Aᵀ.
 
-use super::{Basis, Factors, Space};
+use super::{Basis, Factors, Space, Tie};
 use crate::model::Module;
 
 /// The space of the cores of `space`'s bases on `modules`; what it would have searched stands still, at what its θ = 0 is,
@@ -21,11 +21,13 @@ pub fn core(space: Space, modules: &[Module]) -> Space {
             // z ⊙ σ of a spectral basis: all of the singular value, and R decides what of it is added.
             None => Basis {
                 searched_core: Some(Factors {
+                    tie: Tie::Free,
                     name: "core",
                     origin: vec![0.0; rank * rank],
                     gain: basis.a.gain.iter().flat_map(|sigma| vec![*sigma; rank]).collect(),
                 }),
                 a: Factors {
+                    tie: Tie::Free,
                     name: basis.a.name,
                     origin: vec![1.0; rank],
                     gain: Vec::new(),
@@ -34,6 +36,7 @@ pub fn core(space: Space, modules: &[Module]) -> Space {
             },
             Some(core) => Basis {
                 searched_core: Some(Factors {
+                    tie: Tie::Free,
                     name: "core",
                     origin: core.iter().map(|&m| f64::from(m)).collect(),
                     gain: vec![1.0; rank * rank],
@@ -69,6 +72,7 @@ mod tests {
             u: random(2, outputs * sigma.len()),
             scale: 1.0,
             a: Factors {
+                tie: Tie::Free,
                 name: "z",
                 origin: vec![0.0; sigma.len()],
                 gain: sigma.to_vec(),

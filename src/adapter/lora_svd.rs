@@ -4,7 +4,7 @@
 
 use super::peft::PeftAdapter;
 use super::svd::{numbers, svd};
-use super::{Basis, Factors, Space};
+use super::{Basis, Factors, Space, Tie};
 use crate::error::{Error, Result};
 use crate::model::Module;
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,7 @@ pub fn lora_svd(adapter: &PeftAdapter, alpha: f64, modules: &[Module], offsets: 
         let a = svd(&lora.a, lora.rank, inputs)?;
         let b = svd(&lora.b, outputs, lora.rank)?;
         let factors = |name, singular_values: Vec<f64>| Factors {
+            tie: Tie::Free,
             name,
             gain: match offsets {
                 Offsets::Absolute => vec![1.0; searched],

@@ -5,23 +5,29 @@
 //! ```
 //!
 //! in which V, U and s are the same for every candidate and only the short vectors `a` and `b`, or a small M, differ. [`peft`]
-//! reads and writes LoRA as PEFT does; [`lora_svd`], [`spectral`] and [`core`] make the bases; a [`Space`] says which of the
+//! reads and writes LoRA as PEFT does; [`lora_svd`], [`spectral`] [`core`] and [`mix`] make the bases; a [`Space`] says which of the
 //! numbers are searched and how; and [`bank`] holds the numbers of all candidates of a batch.
 
 pub mod bank;
 pub mod core;
+pub mod decoding;
 pub mod lora_svd;
+pub mod mix;
 pub mod peft;
 pub mod spectral;
 mod svd;
 
+use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::model::kernels::{Core, SidePath};
 use crate::model::{Module, SidePaths};
 use crate::search::Layout;
 use crate::seed::Seed;
 pub use bank::AdapterBank;
+use decoding::Setting;
 use peft::{Lora, PeftAdapter};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// One frozen basis on one weight matrix.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +65,30 @@ pub struct Factors {
     pub origin: Vec<f64>,
     /// What one unit of θ adds, for the searched ones, `[searched]`.
     pub gain: Vec<f64>,
+    /// Which of them move together.
+    pub tie: Tie,
+}
+
+/// Which factors share a number of θ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tie {
+    /// None: each has its own.
+    #[default]
+    Free,
+    /// All of the vector.
+    Vector,
+    /// All vectors of this name under one prefix.
+    Prefix,
+}
+
+impl Factors {
+    /// How many numbers of θ move it.
+    fn searched(&self) -> usize {
+        match self.tie {
+            Tie::Free => self.gain.len(),
+            Tie::Vector | Tie::Prefix => self.gain.len().min(1),
+        }
+    }
 }
 
 /// Frozen bases on a model and the search vector that moves their factors.
@@ -68,6 +98,8 @@ pub struct Space {
     layout: Layout,
     /// Numbers a candidate has in the bank.
     line: usize,
+    /// What is searched of how texts are written, with its values at θ = 0.
+    decoding: BTreeMap<Setting, f64>,
     /// θ = P z, where not θ but z is searched.
     projection: Option<Projection>,
 }
@@ -86,8 +118,10 @@ impl Space {
     pub fn new(bases: Vec<Basis>) -> Self {
         let slots = bases
             .iter()
-            .flat_map(|basis| basis.factors().map(|factors| (basis.slot(factors), factors.gain.len())));
-        let layout = Layout::new(slots.filter(|(_, searched)| *searched > 0));
+            .flat_map(|basis| basis.factors().map(|factors| (basis.slot(factors), factors.searched())));
+        // Tied vectors have one slot together.
+        let slots: BTreeMap<String, usize> = slots.filter(|(_, searched)| *searched > 0).collect();
+        let layout = Layout::new(slots);
         let line = bases
             .iter()
             .flat_map(|basis| basis.factors())
@@ -97,15 +131,25 @@ impl Space {
             bases,
             layout,
             line,
+            decoding: BTreeMap::new(),
             projection: None,
         }
+    }
+
+    /// The same space, in which these settings of generation are searched as well, from these values on.
+    pub fn with_decoding(mut self, decoding: BTreeMap<Setting, f64>) -> Self {
+        let adapters = self.layout.slots().iter().map(|slot| (slot.name.clone(), slot.len));
+        let settings = decoding.keys().map(|&setting| (slot_of(setting), 1));
+        self.layout = Layout::new(adapters.chain(settings).collect::<Vec<_>>());
+        self.decoding = decoding;
+        self
     }
 
     /// Several spaces on one model, searched together. An adapter that leaves is one of the summed rank.
     pub fn compose(spaces: Vec<(&str, Self)>) -> Self {
         let bases = spaces.into_iter().flat_map(|(name, space)| {
             let named = move |basis: Basis| Basis {
-                prefix: format!("{name}."),
+                prefix: format!("{name}.{}", basis.prefix),
                 ..basis
             };
             space.bases.into_iter().map(named)
@@ -149,6 +193,7 @@ impl Space {
             u: lora.b.clone(),
             scale: lora.scale,
             a: Factors {
+                tie: Tie::Free,
                 name: "a",
                 origin: vec![1.0; lora.rank],
                 gain: Vec::new(),
@@ -182,28 +227,44 @@ impl Space {
         let theta = match &self.projection {
             None => theta,
             Some(projection) => {
-                let dot = |row: &[f32]| row.iter().zip(theta).map(|(p, z)| f64::from(*p) * z).sum();
-                projected = projection.rows.chunks_exact(theta.len()).map(dot).collect();
+                projected = projection.times(theta);
                 &projected
             }
         };
-        let start: BTreeMap<&str, usize> = self
-            .layout
-            .slots()
-            .iter()
-            .map(|slot| (slot.name.as_str(), slot.start))
-            .collect();
+        let start = self.starts();
         let mut line = Vec::with_capacity(self.line);
         for basis in &self.bases {
             for factors in basis.factors() {
                 let from = start.get(basis.slot(factors).as_str()).copied().unwrap_or(0);
                 line.extend(factors.origin.iter().enumerate().map(|(index, &origin)| {
                     let gain = factors.gain.get(index);
-                    gain.map_or(origin, |gain| origin + gain * theta[from + index]) as f32
+                    gain.map_or(origin, |gain| {
+                        origin + gain * theta[from + if factors.tie == Tie::Free { index } else { 0 }]
+                    }) as f32
                 }));
             }
         }
         line
+    }
+
+    /// The searched settings of generation of one candidate.
+    pub fn decoding(&self, theta: &[f64]) -> BTreeMap<Setting, f64> {
+        let theta = self
+            .projection
+            .as_ref()
+            .map_or_else(|| theta.to_vec(), |projection| projection.times(theta));
+        let start = self.starts();
+        let moved = self.decoding.iter().map(|(&setting, &origin)| {
+            let at = start[slot_of(setting).as_str()];
+            (setting, setting.at(origin, theta[at]))
+        });
+        moved.collect()
+    }
+
+    /// Where each slot begins.
+    fn starts(&self) -> BTreeMap<&str, usize> {
+        let slots = self.layout.slots().iter();
+        slots.map(|slot| (slot.name.as_str(), slot.start)).collect()
     }
 
     /// The bases as the forward pass of a model with so many layers reads them.
@@ -261,6 +322,35 @@ impl Space {
         }
         adapter
     }
+
+    /// Writes one candidate: its adapter as PEFT does, and where they are searched, its settings of generation as
+    /// transformers does, in `generation_config.json`.
+    pub fn write(&self, theta: &[f64], directory: &Path, base_model: &str) -> Result<()> {
+        if !self.bases.is_empty() {
+            self.export(theta).write(directory, base_model)?;
+        }
+        if !self.decoding.is_empty() {
+            let mut config = serde_json::Map::from_iter([("do_sample".to_string(), true.into())]);
+            let settings = self.decoding(theta).into_iter();
+            config.extend(settings.map(|(setting, value)| (setting.name().to_string(), value.into())));
+            std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+            let json = serde_json::to_vec_pretty(&config).expect("JSON of numbers");
+            write_atomically(&directory.join("generation_config.json"), &json)?;
+        }
+        Ok(())
+    }
+}
+
+impl Projection {
+    /// P z.
+    fn times(&self, z: &[f64]) -> Vec<f64> {
+        let dot = |row: &[f32]| row.iter().zip(z).map(|(p, z)| f64::from(*p) * z).sum();
+        self.rows.chunks_exact(z.len()).map(dot).collect()
+    }
+}
+
+fn slot_of(setting: Setting) -> String {
+    format!("decoding.{}", setting.name())
 }
 
 impl Basis {
@@ -283,7 +373,10 @@ impl Basis {
     }
 
     fn slot(&self, factors: &Factors) -> String {
-        format!("{}{}.{}", self.prefix, self.module.path(self.layer), factors.name)
+        match factors.tie {
+            Tie::Free | Tie::Vector => format!("{}{}.{}", self.prefix, self.module.path(self.layer), factors.name),
+            Tie::Prefix => format!("{}{}", self.prefix, factors.name),
+        }
     }
 
     /// The basis with its factors multiplied in. `a` and `b` `[r]`, `core` `[r, r]`.

@@ -4,7 +4,7 @@
 //! σ. A candidate leaves as a LoRA of rank k. The bases are computed once and kept by the model's digest.
 
 use super::svd::{numbers, svd, truncated_svd};
-use super::{Basis, Factors, Space};
+use super::{Basis, Factors, Space, Tie};
 use crate::error::{Error, Result};
 use crate::model::safetensors::SafetensorsFiles;
 use crate::model::{Module, Weights};
@@ -116,6 +116,7 @@ fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_va
         u,
         scale: 1.0,
         a: Factors {
+            tie: Tie::Free,
             name: "z",
             origin: vec![0.0; singular_values.len()],
             gain: singular_values,

@@ -2,6 +2,7 @@
 
 use super::evaluate::read_mean;
 use super::{open_space, run_config};
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::run::checkpoint::{self, Checkpoint};
@@ -11,7 +12,7 @@ use std::path::Path;
 pub fn export(run: &Path, newest: bool, out: &Path) -> Result<()> {
     let config = run_config(run)?;
     let theta = if newest {
-        newest_mean(run)?
+        newest_mean(run, &config)?
     } else {
         read_mean(run)?.theta
     };
@@ -25,15 +26,17 @@ pub fn export(run: &Path, newest: bool, out: &Path) -> Result<()> {
         );
         return Err(Error::file(run, what));
     }
-    space.export(&theta).write(out, &config.model.path.to_string_lossy())?;
+    space.write(&theta, out, &config.model.path.to_string_lossy())?;
     println!("{}", out.display());
     Ok(())
 }
 
-fn newest_mean(run: &Path) -> Result<Vec<f64>> {
+fn newest_mean(run: &Path, config: &RunConfig) -> Result<Vec<f64>> {
     let folder = run.join("checkpoints");
     let (bytes, _) = checkpoint::newest(&folder)?;
     let bytes = bytes.ok_or_else(|| Error::file(&folder, "holds no checkpoint; export without --newest"))?;
-    let mean = &Checkpoint::from_bytes(&bytes, &folder)?.strategy["state"]["mean"];
-    serde_json::from_value(mean.clone()).map_err(|_| Error::file(&folder, "holds no mean"))
+    let saved = Checkpoint::from_bytes(&bytes, &folder)?;
+    let strategy = config.strategy.restore(&saved.strategy);
+    let strategy = strategy.map_err(|error| Error::file(&folder, error.to_string()))?;
+    Ok(strategy.mean().to_vec())
 }

@@ -10,6 +10,7 @@ pub mod sweep;
 
 use crate::adapter::core::core;
 use crate::adapter::lora_svd::{Offsets, lora_svd};
+use crate::adapter::mix::mix;
 use crate::adapter::peft::PeftAdapter;
 use crate::adapter::spectral::{Part, spectral};
 use crate::adapter::{AdapterBank, Space};
@@ -104,6 +105,12 @@ fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)
         }
         space = space.of_layers(first..end);
     }
+    let settings = config.space.all().flat_map(|section| match section {
+        SpaceSection::Decoding { settings } => settings.as_slice(),
+        _ => &[],
+    });
+    let decoding = settings.map(|&setting| (setting, config.generation_value(setting)));
+    space = space.with_decoding(decoding.collect());
     let n = space.layout().dim();
     match config.space.subspace {
         Some(dim) if dim > n => Err(Error::config(format!(
@@ -151,6 +158,11 @@ fn open_one_space(
             ))
         }
         SpaceSection::Frozen {} => Ok(Space::frozen(&adapter()?)),
+        SpaceSection::Mix { adapters, per } => {
+            let read = |directory: &PathBuf| PeftAdapter::read(directory, weights.config());
+            Ok(mix(&adapters.iter().map(read).collect::<Result<Vec<_>>>()?, *per))
+        }
+        SpaceSection::Decoding { .. } => Ok(Space::new(Vec::new())),
     }
 }
 
