@@ -98,6 +98,12 @@ pub struct SpaceConfig {
     /// First layer, and the layer after the last; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<[usize; 2]>,
+    /// At most so many numbers are searched: those that change the most texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<usize>,
+    /// Beginnings of the names of the slots that are searched; without it all. A budget fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Vec<String>>,
     /// The space. What it does not know is refused, so the keys above are all that there are beside its own.
     #[serde(flatten)]
     pub kind: SpaceSection,
@@ -124,6 +130,9 @@ impl SpaceConfig {
             SpaceSection::Decoding { .. } => "decoding".into(),
         };
         let mut label = self.all().map(one).collect::<Vec<_>>().join(" + ");
+        if let Some(budget) = self.budget {
+            label += &format!(", budget {budget}");
+        }
         if let Some(dim) = self.subspace {
             label += &format!(", subspace {dim}");
         }
@@ -460,6 +469,11 @@ impl RunConfig {
                 SpaceSection::Decoding { settings } => self.check_decoding(settings)?,
             }
         }
+        if self.space.budget.is_some() && self.space.subspace.is_some() {
+            return Err(Error::config(
+                "space.budget and space.subspace are both set; a subspace has no parts to choose from: take one of them",
+            ));
+        }
         let label = self.space.label();
         match &self.model.adapter {
             None if needs_adapter => Err(Error::config(format!(
@@ -655,6 +669,8 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`, `mix`, `decoding`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others; `mix` searches the weights of a sum of adapters, which begins at their average; `decoding` searches temperature and top_p, and leaves them as `generation_config.json` beside the adapter.";
     "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
     "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
+    "space.budget", "integer", "–", "≥ 1", "At most so many numbers are searched: each slot of the search vector is moved by itself before the run, and those that change the most texts are chosen. `sensitivity.csv` keeps what was found, `space.only` what was chosen.";
+    "space.only", "list", "all", "beginnings of names such as `model.layers.3.self_attn`", "Which slots of the search vector are searched; what an adapter does in the others stays.";
     "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
     "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
@@ -741,10 +757,10 @@ mod tests {
     }
 
     const FULL: [&str; 5] = [
-        "[model]\npath = 'm'\n[space]\nkind = 'mix'\nadapters = ['a', 'b']",
+        "[model]\npath = 'm'\n[space]\nkind = 'mix'\nbudget = 99\nadapters = ['a', 'b']",
         "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\ntop_p = 0.9\n[space]\nkind = 'decoding'",
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
-        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
+        "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nonly = ['model.layers.0']\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
          answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
     ];

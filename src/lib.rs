@@ -42,6 +42,7 @@ pub mod reward;
 pub mod run;
 pub mod search;
 pub mod seed;
+pub mod sensitivity;
 pub mod strategy;
 pub mod sweep;
 pub mod task;

@@ -6,6 +6,7 @@ use crate::adapter::{AdapterBank, Space};
 use crate::engine::text::Opened;
 use crate::engine::{Completion, Finish, Request, Sampling};
 use crate::error::{Error, Result};
+use crate::model::Weights;
 use crate::model::weights::hex;
 use crate::search::{Evaluation, Fitness, Layout, mean};
 use crate::seed::Seed;
@@ -161,6 +162,18 @@ impl Alignment {
             base_name,
             prompts,
         })
+    }
+
+    /// What θ moves.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// The same on another space of the same model.
+    pub fn reopened(mut self, open: impl FnOnce(&Weights) -> Result<Space>) -> Result<Self> {
+        self.space = open(&self.opened.weights)?;
+        self.bank = AdapterBank::new(&self.space, self.opened.engine.model());
+        Ok(self)
     }
 
     /// How a candidate chooses its tokens.

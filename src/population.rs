@@ -75,7 +75,7 @@ pub fn evaluate(
     let rounds = if work.racing {
         racing::rounds(questions)
     } else {
-        Vec::from_iter([0..questions])
+        std::iter::once(0..questions).collect()
     };
     // In order, so that every rank sees the same.
     let known = from_root(ranks, &work.known)?.into_iter().map(keyed).collect();

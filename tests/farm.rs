@@ -627,6 +627,40 @@ fn settings_are_searched_and_adapters_are_mixed() {
     );
 }
 
+/// A budget is spent on the slots that change the most texts, once: a run that goes on keeps them.
+#[test]
+fn a_budget_of_numbers_is_spent_on_what_changes_texts() {
+    let house = House::new().with(&["space.budget=9", "run.generations=2"]);
+    let expected = house.undisturbed();
+    let run = house.run("two ranks");
+    house.finish(if has_mpi() { 2 } else { 0 }, &run);
+    assert_same(&end_state(&run), &expected, "two ranks");
+    let row: Value = serde_json::from_value(json(&run.join("result.json"))).expect("JSON");
+    assert_eq!(row["n"], 8, "four slots of two numbers: {row}");
+    let chosen = |bytes: &[u8]| -> Vec<(f64, bool)> {
+        let mut file = csv::Reader::from_reader(bytes);
+        let rows = file.records().map(|row| row.expect("a row"));
+        rows.map(|row| (row[2].parse().expect("a share"), &row[3] == "true"))
+            .collect()
+    };
+    let slots = chosen(&expected["sensitivity.csv"]);
+    let least = slots
+        .iter()
+        .filter(|slot| slot.1)
+        .map(|slot| slot.0)
+        .fold(1.0, f64::min);
+    assert!(slots.iter().all(|slot| slot.1 || slot.0 <= least), "{slots:?}");
+    let again = house.align(0, &run).output().expect("the binary runs");
+    assert!(
+        again.status.success() && said(&again).contains("is finished"),
+        "{}",
+        said(&again)
+    );
+    let small = House::new().with(&["space.budget=1"]);
+    let output = small.align(0, &small.run("small")).output().expect("the binary runs");
+    assert!(said(&output).contains("space.budget is 1"), "{}", said(&output));
+}
+
 #[test]
 fn two_jobs_cannot_share_a_directory() {
     let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);

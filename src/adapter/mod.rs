@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::model::kernels::{Core, SidePath};
 use crate::model::{Module, SidePaths};
-use crate::search::Layout;
+use crate::search::{Layout, Slot};
 use crate::seed::Seed;
 pub use bank::AdapterBank;
 use decoding::Setting;
@@ -159,15 +159,31 @@ impl Space {
 
     /// The same space, searched in `layers` only. What an adapter does elsewhere it goes on doing.
     pub fn of_layers(self, layers: std::ops::Range<usize>) -> Self {
-        let within = |basis: Basis| {
-            if layers.contains(&basis.layer) {
-                return Some(basis);
+        self.searching(|basis, _| layers.contains(&basis.layer))
+    }
+
+    /// The same space, of which only the slots are searched whose names begin with one of these.
+    pub fn only(self, prefixes: &[String]) -> Self {
+        self.searching(|basis, factors| {
+            let slot = basis.slot(factors);
+            prefixes.iter().any(|prefix| slot.starts_with(prefix.as_str()))
+        })
+    }
+
+    /// The same space, of which only these factors are searched. What then does nothing is left out.
+    fn searching(self, is_searched: impl Fn(&Basis, &Factors) -> bool) -> Self {
+        let narrowed = |mut basis: Basis| {
+            let keep: Vec<bool> = basis.factors().map(|factors| is_searched(&basis, factors)).collect();
+            for (factors, keep) in basis.factors_mut().zip(keep) {
+                if !keep {
+                    factors.gain.clear();
+                }
             }
-            let zeros = |factors: &Factors| factors.origin.iter().all(|&x| x == 0.0);
+            let zeros = |factors: &Factors| factors.gain.is_empty() && factors.origin.iter().all(|&x| x == 0.0);
             let is_nothing = zeros(&basis.a) || basis.searched_core.as_ref().is_some_and(zeros);
-            (!is_nothing).then(|| basis.frozen())
+            (!is_nothing).then_some(basis)
         };
-        Self::new(self.bases.into_iter().filter_map(within).collect())
+        Self::new(self.bases.into_iter().filter_map(narrowed).collect())
     }
 
     /// A random subspace of this space, of `dim` numbers.
@@ -210,6 +226,13 @@ impl Space {
         self.projection
             .as_ref()
             .map_or(&self.layout, |projection| &projection.layout)
+    }
+
+    /// The slots that move adapters, in θ.
+    pub fn adapter_slots(&self) -> impl Iterator<Item = &Slot> {
+        let settings: Vec<String> = self.decoding.keys().map(|&setting| slot_of(setting)).collect();
+        let slots = self.layout().slots().iter();
+        slots.filter(move |slot| !settings.contains(&slot.name))
     }
 
     /// The bases, in the order in which their factors lie in a line of the bank.
@@ -354,13 +377,10 @@ fn slot_of(setting: Setting) -> String {
 }
 
 impl Basis {
-    /// The basis as it is at θ = 0, with nothing to search.
-    fn frozen(mut self) -> Self {
-        let factors = std::iter::once(&mut self.a)
+    fn factors_mut(&mut self) -> impl Iterator<Item = &mut Factors> {
+        std::iter::once(&mut self.a)
             .chain(&mut self.b)
-            .chain(&mut self.searched_core);
-        factors.for_each(|factors| factors.gain.clear());
-        self
+            .chain(&mut self.searched_core)
     }
 
     fn factors(&self) -> impl Iterator<Item = &Factors> {

@@ -1,16 +1,19 @@
 //! `essa align CONFIG`: the main job. The same command on a directory that already holds the run goes on with it.
 
-use super::open_alignment;
+use super::{open_alignment, open_space};
 use crate::calibration::calibrate;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomically};
-use crate::objective::{Objective, Questions};
+use crate::objective::{Alignment, Objective, Questions};
 use crate::ranks::Ranks;
 use crate::run::{Labels, Run, StopReason, fork, interrupt, leaderboard, took};
+use crate::search::{Slot, mean};
 use crate::seed::Seed;
+use crate::sensitivity::{self, Sensitivity};
 use crate::task::Split;
 use chrono::{SecondsFormat, Utc};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -61,7 +64,23 @@ pub(super) fn align_config(
         format!("{:?}", config.model.precision).to_lowercase()
     ));
     let node = ranks.node();
+    // What was chosen for a run that has begun is in its config.
+    let begun = ranks.agree(begun(&directory))?.filter(|_| !fork_it);
+    if let Some(begun) = &begun
+        && config.space.budget.is_some()
+    {
+        config.space.only.clone_from(&begun.space.only);
+    }
     let mut objective = ranks.agree(open_alignment(&config, node, &say))?;
+    if let Some(budget) = config.space.budget
+        && config.space.only.is_none()
+    {
+        match choose_slots(ranks, &config, budget, &mut objective, &directory, &say)? {
+            Some(only) => config.space.only = Some(only),
+            None => return Ok(StopReason::Interrupted),
+        }
+        objective = ranks.agree(objective.reopened(|weights| open_space(&config, weights, &say)))?;
+    }
     let n = objective.layout().dim();
     config.strategy = ranks.agree(config.strategy.resolve(n))?;
     if fork_it {
@@ -78,8 +97,7 @@ pub(super) fn align_config(
         directory = PathBuf::from(String::from_utf8_lossy(&made).into_owned());
     }
     if config.run.calibrate_sigma {
-        match ranks.agree(calibrated(&directory))? {
-            // The run has begun, with a σ0 of its own.
+        match begun.and_then(|begun| begun.strategy.sigma()) {
             Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
             None => match calibrate_sigma(ranks, &config, &mut objective, &directory, &say)? {
                 Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
@@ -144,13 +162,83 @@ fn print(ranks: &Ranks, row: &leaderboard::Row, directory: &Path) {
     }
 }
 
-/// σ0 of the run in this directory, if there is one.
-fn calibrated(directory: &Path) -> Result<Option<f64>> {
+/// The config of the run in this directory, if there is one.
+fn begun(directory: &Path) -> Result<Option<RunConfig>> {
     let path = directory.join("config.toml");
-    if !path.exists() {
-        return Ok(None);
+    path.exists().then(|| RunConfig::load(&path, &[])).transpose()
+}
+
+/// Spends `space.budget` and keeps what was found in the run's directory. None when the run was asked to end.
+fn choose_slots(
+    ranks: &Ranks,
+    config: &RunConfig,
+    budget: usize,
+    objective: &mut Alignment,
+    directory: &Path,
+    say: &dyn Fn(&str),
+) -> Result<Option<Vec<String>>> {
+    let slots: Vec<Slot> = objective.space().adapter_slots().cloned().collect();
+    let least = slots.iter().map(|slot| slot.len).min().unwrap_or(0);
+    if budget < least {
+        return Err(Error::config(format!(
+            "space.budget is {budget}, and the smallest slot has {least} numbers; raise it to at least that"
+        )));
     }
-    Ok(RunConfig::load(&path, &[])?.strategy.sigma())
+    let config_strategy = ranks.agree(config.strategy.resolve(objective.layout().dim()))?;
+    let sigma = config_strategy.sigma().expect("a resolved strategy has a sigma");
+    let seed = Seed::new(config.seed).named("sensitivity");
+    let questions = questions(objective, seed, sensitivity::QUESTIONS);
+    let mut go_on = || !interrupt::requested();
+    let spent = (sigma, budget);
+    let found = sensitivity::probe(
+        ranks,
+        objective,
+        &slots,
+        &questions,
+        spent,
+        seed.named("noise"),
+        &mut go_on,
+    )?;
+    let Some(found) = found else { return Ok(None) };
+    let chosen: Vec<&Sensitivity> = found.iter().filter(|slot| slot.chosen).collect();
+    say(&format!(
+        "sensitivity: {} of {} slots chosen, {} numbers; moved alone, they change {:.0} % of the texts and the others {:.0} %",
+        chosen.len(),
+        found.len(),
+        chosen.iter().map(|slot| slot.numbers).sum::<usize>(),
+        100.0 * mean(&chosen.iter().map(|slot| slot.changed).collect::<Vec<_>>()),
+        100.0
+            * mean(
+                &found
+                    .iter()
+                    .filter(|slot| !slot.chosen)
+                    .map(|slot| slot.changed)
+                    .collect::<Vec<_>>()
+            ),
+    ));
+    if ranks.is_root() {
+        write_csv(&directory.join("sensitivity.csv"), &found)?;
+    }
+    Ok(Some(chosen.into_iter().map(|slot| slot.slot.clone()).collect()))
+}
+
+/// Some questions of the training split.
+fn questions(objective: &dyn Objective, seed: Seed, count: usize) -> Questions {
+    let mut indices: Vec<usize> = (0..objective.examples(Split::Train)).collect();
+    seed.named("prompts").shuffle(&mut indices);
+    indices.truncate(count);
+    Questions {
+        split: Split::Train,
+        indices,
+        seed: seed.named("texts"),
+    }
+}
+
+fn write_csv(path: &Path, rows: &[impl Serialize]) -> Result<()> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    rows.iter()
+        .for_each(|row| writer.serialize(row).expect("a flat row in memory"));
+    write_atomically(path, &writer.into_inner().expect("a writer to memory"))
 }
 
 /// Finds σ0 and keeps the curve in the run's directory. None when the run was asked to end.
@@ -163,14 +251,7 @@ fn calibrate_sigma(
 ) -> Result<Option<f64>> {
     let guess = config.strategy.sigma().expect("a resolved strategy has a sigma");
     let seed = Seed::new(config.seed).named("calibration");
-    let mut indices: Vec<usize> = (0..objective.examples(Split::Train)).collect();
-    seed.named("prompts").shuffle(&mut indices);
-    indices.truncate(config.run.prompts);
-    let questions = Questions {
-        split: Split::Train,
-        indices,
-        seed: seed.named("texts"),
-    };
+    let questions = questions(objective, seed, config.run.prompts);
     let mut go_on = || !interrupt::requested();
     let found = calibrate(ranks, objective, &questions, guess, seed.named("noise"), &mut go_on)?;
     let Some((sigma, probes)) = found else { return Ok(None) };
@@ -184,12 +265,7 @@ fn calibrate_sigma(
     }
     say(&format!("calibration: σ0 = {sigma:.4}"));
     if ranks.is_root() {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        probes
-            .iter()
-            .for_each(|probe| writer.serialize(probe).expect("a flat row in memory"));
-        let bytes = writer.into_inner().expect("a writer to memory");
-        write_atomically(&directory.join("calibration.csv"), &bytes)?;
+        write_csv(&directory.join("calibration.csv"), &probes)?;
     }
     Ok(Some(sigma))
 }

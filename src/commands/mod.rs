@@ -105,6 +105,15 @@ fn open_space(config: &RunConfig, weights: &Weights, say: &(dyn Fn(&str) + Sync)
         }
         space = space.of_layers(first..end);
     }
+    if let Some(only) = &config.space.only {
+        space = space.only(only);
+        if space.layout().dim() == 0 {
+            return Err(Error::config(format!(
+                "space.only: no slot of the space begins with {}; slots have names such as model.layers.0.self_attn.q_proj.z",
+                only.join(" or ")
+            )));
+        }
+    }
     let settings = config.space.all().flat_map(|section| match section {
         SpaceSection::Decoding { settings } => settings.as_slice(),
         _ => &[],
