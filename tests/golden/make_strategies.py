@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes fixtures/strategies.json: how many evaluations other people's evolution strategies need to reach a target.
 
-    python3 -m venv venv && venv/bin/pip install cma==4.4.4 cmaes==0.13.1 pypop7==0.0.82 numpy==2.4.6
+    python3 -m venv venv && venv/bin/pip install cma==4.4.4 pypop7==0.0.82 numpy==2.4.6
     OMP_NUM_THREADS=1 venv/bin/python make_strategies.py            # about an hour on one core
     OMP_NUM_THREADS=1 venv/bin/python make_strategies.py pycma-sep  # one reference anew, the rest as it was
 
@@ -11,8 +11,8 @@ make_pycma.py holds full CMA-ES in small dimensions; here is what goes beyond:
 - `pycma-sep`: pycma's loop with its diagonal sampler and the tutorial's learning rates times (n + 2) / 3, as Ros and
   Hansen have it. pycma's own `CMA_diagonal=True` is another algorithm by now: it adapts the scales in their exponent,
   with other rates, and from 300 numbers on it controls sigma by two-point adaptation.
-- `cmaes-sep`: SepCMA of the package `cmaes`, which follows the paper of 2008 to the letter: c_mu from the formula before
-  the tutorial's, c_1 not scaled, c_c = 4 / (n + 4).
+  SepCMA of the package `cmaes` is another one again: c_mu from the formula before the tutorial's, c_1 not scaled,
+  c_c = 4 / (n + 4) (sphere in 40-D: median 4,958 evaluations; here 4,7xx).
 - `pypop7-lmma`: LM-MA-ES of pypop7, whose authors hold it against Glasmachers' own.
 """
 
@@ -26,7 +26,6 @@ import time
 import warnings
 
 import cma
-import cmaes
 import numpy as np
 from pypop7.optimizers.es.lmmaes import LMMAES
 
@@ -94,19 +93,6 @@ def with_pycma(sampler):
     return run
 
 
-def with_cmaes(function, x0, sigma0, population, target, cap, seed):
-    es = cmaes.SepCMA(mean=x0.copy(), sigma=sigma0, seed=seed, population_size=population)
-    evaluations = 0
-    while evaluations < cap:
-        solutions = [(x, function(x)) for x in (es.ask() for _ in range(population))]
-        found = first_at([value for _, value in solutions], target, evaluations)
-        if found is not None:
-            return found
-        evaluations += population
-        es.tell(solutions)
-    return None
-
-
 def with_pypop7(function, x0, sigma0, population, target, cap, seed):
     problem = {"fitness_function": function, "ndim_problem": len(x0), "lower_boundary": None, "upper_boundary": None}
     options = {"max_function_evaluations": cap, "fitness_threshold": target, "seed_rng": seed, "mean": x0.copy(),
@@ -115,8 +101,7 @@ def with_pypop7(function, x0, sigma0, population, target, cap, seed):
     return results["n_function_evaluations"] if results["best_so_far_y"] <= target else None
 
 
-REFERENCES = {"pycma": with_pycma(None), "pycma-sep": with_pycma(ScaledDiagonal), "cmaes-sep": with_cmaes,
-              "pypop7-lmma": with_pypop7}
+REFERENCES = {"pycma": with_pycma(None), "pycma-sep": with_pycma(ScaledDiagonal), "pypop7-lmma": with_pypop7}
 
 # Reference, function, n, every coordinate of the start, sigma0, population (None: the usual), target, cap, seeds.
 # Rastrigin wants a large population to be solved at all. Targets and seeds are fewer where a run takes minutes.
@@ -125,7 +110,7 @@ CASES = [
     ("pycma", "rotated", 40, 1.0, 0.5, None, 1e-9, 300_000, 21),
     ("pycma", "rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
     ("pycma", "sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
-    *((reference, *case) for reference in ("pycma-sep", "cmaes-sep") for case in (
+    *((reference, *case) for reference in ("pycma-sep",) for case in (
         ("sphere", 10, 1.0, 0.5, None, 1e-9, 30_000, 21),
         ("sphere", 40, 1.0, 0.5, None, 1e-9, 100_000, 21),
         ("sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
@@ -133,20 +118,17 @@ CASES = [
         ("ellipsoid", 10, 1.0, 0.5, None, 1e-9, 30_000, 21),
         ("ellipsoid", 40, 1.0, 0.5, None, 1e-9, 300_000, 21),
         ("ellipsoid", 200, 1.0, 0.5, None, 1e-9, 1_000_000, 21),
-        ("rotated", 10, 1.0, 0.5, None, 1e-3, 2_000_000, 21),
-        ("rosenbrock", 10, 0.0, 0.1, None, 1e-9, 2_000_000, 21),
         ("rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
         ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
     )),
     *(("pypop7-lmma", *case) for case in (
         ("sphere", 40, 1.0, 0.5, None, 1e-9, 100_000, 21),
         ("sphere", 200, 1.0, 0.5, None, 1e-9, 300_000, 21),
-        ("sphere", 2000, 1.0, 0.5, None, 1e-3, 1_000_000, 21),
         ("ellipsoid", 40, 1.0, 0.5, None, 1e-9, 2_000_000, 21),
         ("rotated", 40, 1.0, 0.5, None, 1e-9, 2_000_000, 21),
         ("rosenbrock", 40, 0.0, 0.1, None, 1e-9, 2_000_000, 21),
         ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
-        ("ellipsoid", 200, 1.0, 0.5, None, 1e-3, 2_000_000, 21),
+        ("sphere", 2000, 1.0, 0.5, None, 1e-3, 1_000_000, 7),
     )),
 ]
 
@@ -169,7 +151,7 @@ def main():
     wanted = sys.argv[1:] or list(REFERENCES)
     kept = json.loads(FIXTURE.read_text())["runs"] if FIXTURE.exists() else []
     runs = [old for old in kept if old["reference"] not in wanted]
-    versions = {package: importlib.metadata.version(package) for package in ("cma", "cmaes", "pypop7", "numpy")}
+    versions = {package: importlib.metadata.version(package) for package in ("cma", "pypop7", "numpy")}
     for case in CASES:
         if case[0] in wanted:
             runs.append(run(*case))
