@@ -11,6 +11,7 @@ use crate::run::{Labels, Run, StopReason, fork, interrupt, leaderboard, took};
 use crate::search::{Slot, mean};
 use crate::seed::Seed;
 use crate::sensitivity::{self, Sensitivity};
+use crate::strategy::{Algorithm, LARGEST_FULL};
 use crate::task::Split;
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
@@ -82,6 +83,11 @@ pub(super) fn align_config(
         objective = ranks.agree(objective.reopened(|weights| open_space(&config, weights, &say)))?;
     }
     let n = objective.layout().dim();
+    if matches!(config.strategy.algorithm, Algorithm::Auto(_)) && n > LARGEST_FULL {
+        say(&format!(
+            "strategy: sep-cma-es, because n = {n} is above {LARGEST_FULL}, where a full covariance matrix learns nothing in time"
+        ));
+    }
     config.strategy = ranks.agree(config.strategy.resolve(n))?;
     if fork_it {
         let forked = || {

@@ -125,6 +125,8 @@ impl From<Algorithm> for StrategyConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Algorithm {
+    /// Full CMA-ES, or, where n is above [`LARGEST_FULL`], the separable one.
+    Auto(CmaEsConfig),
     /// Full CMA-ES: learns a covariance matrix and controls its step size.
     CmaEs(CmaEsConfig),
     /// CMA-ES that learns a scale for each number: linear in n.
@@ -145,12 +147,12 @@ pub enum Algorithm {
 
 impl Default for Algorithm {
     fn default() -> Self {
-        Self::CmaEs(CmaEsConfig::default())
+        Self::Auto(CmaEsConfig::default())
     }
 }
 
 impl Algorithm {
-    /// The names by which a config selects them.
+    /// The names by which a config selects one, instead of `auto`.
     pub const KINDS: [&str; 8] = [
         "cma-es",
         "sep-cma-es",
@@ -170,7 +172,8 @@ impl Algorithm {
 
     fn resolve(&self, n: usize) -> Result<Self> {
         match self {
-            Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
+            Self::Auto(config) if n > LARGEST_FULL => config.resolve(n).map(Self::SepCmaEs),
+            Self::Auto(config) | Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
             Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
             Self::LmMaEs(config) => config.resolve(n).map(Self::LmMaEs),
             Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
@@ -184,6 +187,7 @@ impl Algorithm {
     /// `self` is resolved.
     fn build(self, x0: &[f64], seed: Seed) -> Box<dyn Strategy> {
         match self {
+            Self::Auto(_) => unreachable!("a resolved config has chosen"),
             Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
             Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
             Self::LmMaEs(config) => Box::new(LmMaEs::new(config, x0, seed)),
@@ -198,6 +202,7 @@ impl Algorithm {
     /// `self` is resolved.
     fn restore(self, n: usize, state: &Value) -> Result<Box<dyn Strategy>> {
         Ok(match self {
+            Self::Auto(_) => unreachable!("a resolved config has chosen"),
             Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
             Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
             Self::LmMaEs(config) => Box::new(LmMaEs::restore(config, n, part(state, "state")?)?),
@@ -292,6 +297,11 @@ impl StrategyConfig {
         self.max_step.is_some() || self.restarts > 0
     }
 }
+
+/// The largest n for which the default is full CMA-ES. Up to here its step takes a twentieth of a generation's time
+/// (experiments/LOG.md); beyond, a matrix of n²/2 numbers learns nothing in the generations that a run has, and a diagonal
+/// learns n / 3 times as fast (Ros and Hansen, PPSN 2008).
+pub const LARGEST_FULL: usize = 2048;
 
 /// The values that stand for a missing setting, as formulas of the dimension.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -518,14 +528,24 @@ mod tests {
         assert!(empty.contains("n = 0"), "{empty}");
     }
 
+    #[test]
+    fn the_default_is_separable_where_a_full_matrix_would_learn_nothing() {
+        let name = |n: usize| {
+            let config = StrategyConfig::default().resolve(n).expect("resolves");
+            serde_json::to_value(&config).expect("serialises")["kind"].clone()
+        };
+        assert_eq!(
+            [name(480), name(2048), name(2049), name(8192)],
+            ["cma-es", "cma-es", "sep-cma-es", "sep-cma-es"]
+        );
+    }
+
     /// The refusal names a way on, and what it names takes that n.
     #[test]
     fn full_cma_es_is_refused_where_its_matrix_is_too_large() {
-        assert!(StrategyConfig::default().resolve(8192).is_ok());
-        let error = StrategyConfig::default()
-            .resolve(20_000)
-            .expect_err("9.6 GB")
-            .to_string();
+        let full: StrategyConfig = serde_json::from_str(r#"{"kind": "cma-es"}"#).expect("parses");
+        assert!(full.resolve(8192).is_ok());
+        let error = full.resolve(20_000).expect_err("9.6 GB").to_string();
         assert!(error.contains("9.6 GB") && error.contains("take sep-cma-es"), "{error}");
         let sep: StrategyConfig = serde_json::from_str(r#"{"kind": "sep-cma-es"}"#).expect("parses");
         assert!(sep.resolve(1_000_000).is_ok());
