@@ -1,7 +1,7 @@
 //! What every strategy promises, and whether ours is the algorithm that its name says: CMA-ES against pycma, number by
 //! number where numbers are fixed and in distribution where they are random, SNES, xNES and CEM against evosax and cmaes in
-//! distribution. The references' answers lie in golden/fixtures/pycma.json and nes.json, which golden/make_pycma.py and
-//! make_nes.py made. Functions are minimised, so fitness is −f.
+//! distribution, and separable CMA-ES and LM-MA-ES against pycma and pypop7. The references' answers lie in
+//! golden/fixtures, made by golden/make_pycma.py, make_nes.py and make_strategies.py. Functions are minimised, so fitness is −f.
 
 use essa::linalg::{axpy, dot};
 use essa::search::Fitness;
@@ -181,9 +181,14 @@ struct NesRun {
     population: usize,
     cap: usize,
     evaluations: Vec<Option<usize>>,
+    /// OpenAI-ES has one in each case, because its sigma is fixed.
+    #[serde(default)]
+    target: Option<f64>,
+    #[serde(default)]
+    learning_rate: Option<f64>,
 }
 
-/// The rule is that of pycma's test, against evosax's SNES and SimpleES and the xNES of the package cmaes, as
+/// The rule is that of pycma's test, against evosax's SNES, SimpleES and Open_ES and the xNES of the package cmaes, as
 /// golden/make_nes.py ran them; ours is set to their conventions, no pairs and no added noise.
 fn nes_needs_as_many_evaluations(chosen: impl Fn(&NesRun) -> bool) {
     let fixture: NesFixture =
@@ -199,10 +204,15 @@ fn nes_needs_as_many_evaluations(chosen: impl Fn(&NesRun) -> bool) {
         if run.strategy == "cem" {
             config["extra_noise"] = json!(0.0);
         }
+        if let Some(rate) = run.learning_rate {
+            config["learning_rate"] = json!(rate);
+            config["antithetic"] = json!(true);
+        }
+        let target = run.target.unwrap_or(fixture.target);
         let function = function(&run.function, run.n);
         let ours = parallel(run.evaluations.len(), |seed| {
             let mut strategy = build_at(&config, &vec![run.start; run.n], seed);
-            evaluations_to_target(strategy.as_mut(), |x| function.value(x), fixture.target, run.cap)
+            evaluations_to_target(strategy.as_mut(), |x| function.value(x), target, run.cap)
         });
         let (found, reference) = (Quartiles::of(&ours), Quartiles::of(&run.evaluations));
         let line = format!(
@@ -226,6 +236,7 @@ fn is_quick(run: &NesRun) -> bool {
     match (run.strategy.as_str(), run.function.as_str()) {
         (strategy, "rastrigin") => strategy == "snes" && run.n == 10,
         ("snes", _) => run.n <= 40,
+        ("open-es", _) => true,
         _ => run.n == 10,
     }
 }
