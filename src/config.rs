@@ -692,7 +692,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.optimizer", "string", "\"adam\"", "`adam`, `momentum`", "open-es: what turns gradient estimates into steps.";
     "strategy.momentum", "share", "0.9", "0 ≤ β < 1", "open-es: how much of the running mean of gradients is kept.";
     "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
-    "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`", "open-es: how fitness becomes weights.";
+    "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`, `utilities`", "open-es: how fitness becomes weights; `utilities` are those of natural evolution strategies.";
     "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
     "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
     "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";

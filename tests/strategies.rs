@@ -378,6 +378,7 @@ fn configs() -> Vec<serde_json::Value> {
         json!({ "kind": "lm-ma-es", "population": 8, "antithetic": true }),
         json!({ "kind": "open-es", "population": 8, "antithetic": true }),
         json!({ "kind": "open-es", "population": 8, "max_step": 0.1 }),
+        json!({ "kind": "open-es", "population": 8, "optimizer": "momentum", "shaping": "utilities" }),
         json!({ "kind": "sep-cma-es", "population": 8, "restarts": 1 }),
         json!({ "kind": "open-es", "population": 8, "antithetic": true, "shaping": "z-score", "weight_decay": 0.01 }),
         json!({ "kind": "open-es", "population": 8, "optimizer": "momentum", "antithetic": false,

@@ -5,7 +5,7 @@
 //! must be right, and CMA-ES is the safer choice where it is not known. What it gives in return is O(n) time and memory.
 
 use super::noise::Noise;
-use super::shaping::{centred_ranks, is_flat, z_scores};
+use super::shaping::{centred_ranks, is_flat, share_weights, utilities, z_scores};
 use super::spread::Spread;
 use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
 use crate::error::Result;
@@ -26,8 +26,8 @@ pub struct OpenEsConfig {
     pub sigma: Option<f64>,
     /// What σ is multiplied by after each generation that was not flat, in (0, 1]. Default 1.
     pub sigma_decay: f64,
-    /// Length of a step, above 0. Default 0.2 σ for Adam; for momentum 4 σ², over √12 with z-scores, because they are
-    /// that much larger than centred ranks.
+    /// Length of a step, above 0. Default 0.2 σ for Adam; for momentum 4 σ², divided by how much larger the
+    /// weights of another shaping are than centred ranks (√12 for z-scores).
     pub learning_rate: Option<f64>,
     /// What turns gradient estimates into steps. Default `adam`.
     pub optimizer: Optimizer,
@@ -65,14 +65,29 @@ pub enum Shaping {
     CentredRanks,
     /// [`z_scores`]: distances count.
     ZScore,
+    /// [`utilities`] times λ: the better half counts by the logarithm of its ranks, the worse half all the same.
+    Utilities,
 }
 
 impl Shaping {
-    /// Standard deviation of the weights, in units of that of centred ranks.
-    fn deviation(self) -> f64 {
+    /// Standard deviation of the weights of λ members, in units of that of centred ranks.
+    fn deviation(self, population: usize) -> f64 {
         match self {
             Self::CentredRanks => 1.0,
             Self::ZScore => 12.0_f64.sqrt(),
+            Self::Utilities => (12.0 * population as f64).sqrt() * norm(&utilities(population)),
+        }
+    }
+
+    fn weights(self, fitness: &[Fitness]) -> Vec<f64> {
+        match self {
+            Self::CentredRanks => centred_ranks(fitness),
+            Self::ZScore => z_scores(fitness),
+            Self::Utilities => {
+                let lambda = fitness.len() as f64;
+                let shared = share_weights(&utilities(fitness.len()), fitness);
+                shared.iter().map(|u| lambda * u).collect()
+            }
         }
     }
 }
@@ -98,14 +113,15 @@ impl OpenEsConfig {
     /// The same settings with every default filled in; an error when one is out of range.
     pub fn resolve(&self, n: usize) -> Result<Self> {
         let sigma = self.sigma.unwrap_or(defaults(n).sigma);
+        let population = resolve_population(self.population, self.antithetic, n)?;
         let rate = self.learning_rate.unwrap_or(match self.optimizer {
             Optimizer::Adam => defaults(n).adam_rate * sigma,
-            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma / self.shaping.deviation(),
+            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma / self.shaping.deviation(population),
         });
         let portion = |key, value: f64| check(key, value, (0.0..1.0).contains(&value), "a number in [0, 1)");
         let decay = self.sigma_decay;
         Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
+            population: Some(population),
             sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
             sigma_decay: check("sigma_decay", decay, decay > 0.0 && decay <= 1.0, "a number in (0, 1]")?,
             learning_rate: Some(check("learning_rate", rate, rate > 0.0, "a number above 0")?),
@@ -270,10 +286,7 @@ impl OpenEs {
 
     /// 1/(λ σ) Σ F_i ε_i (the paper's algorithm 1, line 5), F shaped.
     fn gradient(&self, fitness: &[Fitness]) -> Vec<f64> {
-        let shaped = match self.config.shaping {
-            Shaping::CentredRanks => centred_ranks(fitness),
-            Shaping::ZScore => z_scores(fitness),
-        };
+        let shaped = self.config.shaping.weights(fitness);
         let (noise, n) = (self.noise(), self.state.mean.len());
         // A pair's noise is drawn once, and counts with the difference of the two.
         let mut gradient = vec![0.0; n];
