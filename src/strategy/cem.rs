@@ -7,10 +7,10 @@
 //! 2006), or the search would end by itself. A baseline: nothing corrects that a few members underestimate σ, so under
 //! random fitness ln σ falls by about smoothing / (4 · elite · λ) a generation, until the added noise stops it.
 
-use super::noise::Noise;
-use super::shaping::{is_flat, share_weights};
+use super::learner::{Clock, Learner};
+use super::shaping::share_weights;
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
@@ -84,15 +84,11 @@ pub struct Cem {
     state: State,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
+    clock: Clock,
     /// μ, `[n]`.
     mean: Vec<f64>,
     /// σ, `[n]`.
@@ -104,9 +100,7 @@ impl Cem {
     pub(super) fn new(config: CemConfig, x0: &[f64], seed: Seed) -> Self {
         let sigma = config.sigma.expect("a resolved config has a sigma");
         let state = State {
-            seed,
-            generation: 0,
-            flat: 0,
+            clock: Clock::new(seed),
             mean: x0.to_vec(),
             sigmas: vec![sigma; x0.len()],
         };
@@ -133,34 +127,50 @@ impl Cem {
             state,
         }
     }
-
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for Cem {
-    fn name(&self) -> &'static str {
+impl Learner for Cem {
+    fn kind(&self) -> &'static str {
         "cem"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.weights.len()
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
+    }
+
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
+        &self.state.mean
+    }
+
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
+    }
+
+    /// The geometric mean of all σ.
+    fn scale(&self) -> f64 {
+        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
+        (logarithms / self.state.sigmas.len() as f64).exp()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        saved(Algorithm::Cem(self.config.clone()), self.state.mean.len(), &self.state)
+    }
+
+    fn draw(&self, member: usize) -> Vec<f64> {
         let State { mean, sigmas, .. } = &self.state;
         let (draw, sign) = self.noise().draw_of(member);
         let z = self.noise().normals(draw, mean.len());
@@ -168,49 +178,9 @@ impl Strategy for Cem {
         member.map(|((m, sigma), z)| m + sign * sigma * z).collect() // draw
     }
 
-    fn mean(&self) -> &[f64] {
-        &self.state.mean
-    }
-
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
-    }
-
-    /// The geometric mean of all σ.
-    fn sigma(&self) -> f64 {
-        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
-        (logarithms / self.state.sigmas.len() as f64).exp()
-    }
-
-    fn state(&self) -> serde_json::Value {
-        saved(Algorithm::Cem(self.config.clone()), self.state.mean.len(), &self.state)
-    }
-
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        let spread = Spread::of(&self.state.sigmas);
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Step {
-            sigma: self.sigma(),
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            spread: Some(spread),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: spread.stop(first).or_else(|| flat_stop(self.state.flat)),
-        }
-    }
-}
-
-impl Cem {
-    /// One generation's learning; returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (self.noise(), self.state.mean.len());
         let members = share_weights(&self.weights, fitness); // select
         // What failed members of the elite leave free stands for the old Gaussian.
@@ -235,6 +205,15 @@ impl Cem {
         }
         norm(&moved)
     }
+
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread::of(&self.state.sigmas))
+    }
+
+    fn limit(&self) -> Option<String> {
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        Spread::of(&self.state.sigmas).stop(first)
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------- tests
@@ -242,6 +221,7 @@ impl Cem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(change: impl Fn(&mut CemConfig)) -> Cem {
         let mut config = CemConfig {
@@ -311,8 +291,11 @@ mod tests {
         assert_eq!(
             cem.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );

@@ -8,10 +8,10 @@
 //!
 //! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
-use super::noise::Noise;
-use super::shaping::{is_flat, share_weights};
+use super::learner::{Clock, Learner};
+use super::shaping::share_weights;
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::{Error, Result};
 use crate::linalg::{Axes, Outer, Symmetric, all_finite, axpy, norm, squared_norm};
 use crate::search::Fitness;
@@ -274,17 +274,13 @@ pub struct CmaEs<C = Full> {
     state: State<C>,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State<C> {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
+    clock: Clock,
     /// Generations that were not flat: the clock of the paths and of the decomposition.
     updates: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
     /// σ
     sigma: f64,
     /// m, `[n]`
@@ -302,10 +298,8 @@ impl<C: Covariance> CmaEs<C> {
     pub(super) fn new(config: CmaEsConfig, x0: &[f64], seed: Seed) -> Self {
         let n = x0.len();
         let state = State {
-            seed,
-            generation: 0,
+            clock: Clock::new(seed),
             updates: 0,
-            flat: 0,
             sigma: config.sigma.expect("a resolved config has a sigma"),
             mean: x0.to_vec(),
             path_sigma: vec![0.0; n],
@@ -330,34 +324,48 @@ impl<C: Covariance> CmaEs<C> {
         let fixed = C::parameters(n, population, config.active);
         Self { config, fixed, state }
     }
-
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl<C: Covariance> Strategy for CmaEs<C> {
-    fn name(&self) -> &'static str {
+impl<C: Covariance> Learner for CmaEs<C> {
+    fn kind(&self) -> &'static str {
         C::NAME
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.fixed.weights.len()
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
+    }
+
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
+        &self.state.mean
+    }
+
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
+    }
+
+    fn scale(&self) -> f64 {
+        self.state.sigma
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        saved(C::config(self.config.clone()), self.fixed.n, &self.state)
+    }
+
+    fn draw(&self, member: usize) -> Vec<f64> {
         let (draw, sign) = self.noise().draw_of(member);
         let z = self.noise().normals(draw, self.fixed.n); // (38)
         let y = self.state.covariance.shape(&z); // (39)
@@ -366,59 +374,9 @@ impl<C: Covariance> Strategy for CmaEs<C> {
         x
     }
 
-    fn mean(&self) -> &[f64] {
-        &self.state.mean
-    }
-
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
-    }
-
-    fn sigma(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn state(&self) -> serde_json::Value {
-        saved(C::config(self.config.clone()), self.fixed.n, &self.state)
-    }
-
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        // A flat generation leaves σ alone too. The tutorial (B.4) would raise it, but members that are all broken,
-        // because σ is too large already, are as flat as members that are all alike.
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        Step {
-            sigma: self.state.sigma,
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            spread: Some(self.state.covariance.spread().times(self.state.sigma)),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: self.stop(),
-        }
-    }
-}
-
-/// One draw of noise as it comes back from evaluation.
-struct Draw {
-    /// z ∼ N(0, I)
-    z: Vec<f64>,
-    /// y = B D z ∼ N(0, C)
-    y: Vec<f64>,
-    /// Its weight in the mean; for a pair the difference of the two.
-    recombination: f64,
-    /// Its weight in C; for a pair the sum, because y and −y have the same outer product.
-    covariance: f64,
-}
-
-impl<C: Covariance> CmaEs<C> {
-    /// One generation's learning; returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let positive: Vec<f64> = self.fixed.weights.iter().map(|w| w.max(0.0)).collect();
         let recombination = share_weights(&positive, fitness);
         let covariance = share_weights(&self.fixed.weights, fitness);
@@ -474,6 +432,40 @@ impl<C: Covariance> CmaEs<C> {
         step_norm
     }
 
+    fn spread(&self) -> Option<Spread> {
+        Some(self.state.covariance.spread().times(self.state.sigma))
+    }
+
+    /// Why to stop: the numerical limits of the tutorial's section B.3. Its limits on differences of fitness are left
+    /// out, because they presume a fitness without noise.
+    fn limit(&self) -> Option<String> {
+        let State {
+            sigma,
+            updates,
+            ref covariance,
+            ..
+        } = self.state;
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        covariance.spread().times(sigma).stop(first).or_else(|| {
+            (!covariance.is_fresh(updates, self.fixed.lazy_gap))
+                .then(|| "the covariance matrix has no decomposition any more".to_string())
+        })
+    }
+}
+
+/// One draw of noise as it comes back from evaluation.
+struct Draw {
+    /// z ∼ N(0, I)
+    z: Vec<f64>,
+    /// y = B D z ∼ N(0, C)
+    y: Vec<f64>,
+    /// Its weight in the mean; for a pair the difference of the two.
+    recombination: f64,
+    /// Its weight in C; for a pair the sum, because y and −y have the same outer product.
+    covariance: f64,
+}
+
+impl<C: Covariance> CmaEs<C> {
     /// The draws that have a weight, made again from their addresses.
     fn redraw(&self, recombination: &[f64], covariance: &[f64]) -> Vec<Draw> {
         let (noise, n) = (self.noise(), self.fixed.n);
@@ -501,28 +493,6 @@ impl<C: Covariance> CmaEs<C> {
             }
         })
         .collect()
-    }
-
-    /// Why to stop: the numerical limits of the tutorial's section B.3. Its limits on differences of fitness are left
-    /// out, because they presume a fitness without noise.
-    fn stop(&self) -> Option<String> {
-        let State {
-            sigma,
-            updates,
-            flat,
-            ref covariance,
-            ..
-        } = self.state;
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        covariance
-            .spread()
-            .times(sigma)
-            .stop(first)
-            .or_else(|| {
-                (!covariance.is_fresh(updates, self.fixed.lazy_gap))
-                    .then(|| "the covariance matrix has no decomposition any more".to_string())
-            })
-            .or_else(|| flat_stop(flat))
     }
 }
 
@@ -555,6 +525,7 @@ pub(super) fn cumulate(path: &mut [f64], rate: f64, scale: f64, step: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(n: usize, population: usize, active: bool, antithetic: bool) -> CmaEs {
         let config = CmaEsConfig {
@@ -647,8 +618,11 @@ mod tests {
         assert_eq!(
             cma.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );

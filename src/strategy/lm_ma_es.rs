@@ -10,10 +10,10 @@
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
 use super::cma_es::{Parameters, cumulate, neutral_mueff};
-use super::noise::Noise;
-use super::shaping::{is_flat, share_weights};
+use super::learner::{Clock, Learner};
+use super::shaping::share_weights;
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
 use crate::search::Fitness;
@@ -98,17 +98,13 @@ pub struct LmMaEs {
     state: State,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
+    clock: Clock,
     /// Generations that were not flat: as many directions as that are in use.
     updates: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
     /// σ
     sigma: f64,
     /// The mean, the paper's y, `[n]`.
@@ -125,10 +121,8 @@ impl LmMaEs {
     pub(super) fn new(config: LmMaEsConfig, x0: &[f64], seed: Seed) -> Self {
         let n = x0.len();
         let state = State {
-            seed,
-            generation: 0,
+            clock: Clock::new(seed),
             updates: 0,
-            flat: 0,
             sigma: config.sigma.expect("a resolved config has a sigma"),
             mean: x0.to_vec(),
             path_sigma: vec![0.0; n],
@@ -155,11 +149,6 @@ impl LmMaEs {
         Self { config, fixed, state }
     }
 
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
-
     /// d = M z, (1 − c_d) d + c_d m_i (m_iᵀ d) for one direction after another (A1). O(n m).
     fn shape(&self, z: &[f64]) -> Vec<f64> {
         let mut d = z.to_vec();
@@ -177,45 +166,40 @@ impl LmMaEs {
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for LmMaEs {
-    fn name(&self) -> &'static str {
+impl Learner for LmMaEs {
+    fn kind(&self) -> &'static str {
         "lm-ma-es"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.fixed.weights.len()
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
-        let (draw, sign) = self.noise().draw_of(member);
-        let d = self.shape(&self.noise().normals(draw, self.state.mean.len()));
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &d, &mut x);
-        x
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
     }
 
-    fn mean(&self) -> &[f64] {
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
         &self.state.mean
     }
 
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
     }
 
-    fn sigma(&self) -> f64 {
+    fn scale(&self) -> f64 {
         self.state.sigma
     }
 
-    fn state(&self) -> serde_json::Value {
+    fn to_json(&self) -> serde_json::Value {
         saved(
             Algorithm::LmMaEs(self.config.clone()),
             self.state.mean.len(),
@@ -223,33 +207,17 @@ impl Strategy for LmMaEs {
         )
     }
 
+    fn draw(&self, member: usize) -> Vec<f64> {
+        let (draw, sign) = self.noise().draw_of(member);
+        let d = self.shape(&self.noise().normals(draw, self.state.mean.len()));
+        let mut x = self.state.mean.clone();
+        axpy(sign * self.state.sigma, &d, &mut x);
+        x
+    }
+
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Step {
-            sigma: self.state.sigma,
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            // M is not written down, so its axes are not known.
-            spread: None,
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: Spread::ball(self.state.sigma, self.state.mean.len())
-                .stop(first)
-                .or_else(|| flat_stop(self.state.flat)),
-        }
-    }
-}
-
-impl LmMaEs {
-    /// One generation's learning (A1); returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let weights = share_weights(&self.fixed.weights, fitness);
         let mueff = neutral_mueff(&weights, self.config.antithetic);
         let n = self.state.mean.len();
@@ -275,6 +243,16 @@ impl LmMaEs {
         state.updates += 1;
         step_norm
     }
+
+    // M is not written down, so its axes are not known.
+    fn spread(&self) -> Option<Spread> {
+        None
+    }
+
+    fn limit(&self) -> Option<String> {
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        Spread::ball(self.state.sigma, self.state.mean.len()).stop(first)
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------- tests
@@ -282,6 +260,7 @@ impl LmMaEs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(n: usize, antithetic: bool) -> LmMaEs {
         let config = LmMaEsConfig {
@@ -353,8 +332,11 @@ mod tests {
         let before = es.state.clone();
         assert!(es.tell(&fitness(&[f64::NAN, 2.0, 2.0, f64::NAN, 2.0, 2.0])).flat);
         let expected = State {
-            generation: 2,
-            flat: 1,
+            clock: Clock {
+                generation: 2,
+                flat: 1,
+                ..before.clock
+            },
             ..before
         };
         assert_eq!(es.state, expected);

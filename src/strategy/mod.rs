@@ -10,6 +10,7 @@ pub mod cem;
 pub mod cma_es;
 pub mod functions;
 pub mod guarded;
+pub mod learner;
 pub mod lm_ma_es;
 pub mod noise;
 pub mod open_es;
@@ -326,19 +327,6 @@ pub fn defaults(n: usize) -> Defaults {
     }
 }
 
-/// Generations in a row without information after which a strategy asks to stop. It cannot find its way out by itself:
-/// members that are all alike (σ too small) and members that are all broken (σ too large) look the same from here.
-const FLAT_GENERATIONS: u64 = 20;
-
-fn flat_stop(flat: u64) -> Option<String> {
-    (flat >= FLAT_GENERATIONS).then(|| {
-        format!(
-            "all members had the same fitness in each of the last {flat} generations; if the mean scores higher than \
-             they do, sigma is too large, if it scores the same, sigma is too small or the reward is blind"
-        )
-    })
-}
-
 /// The largest λ: every member is at least one text, so more would not end.
 const LARGEST_POPULATION: usize = 1 << 20;
 
@@ -583,7 +571,7 @@ mod tests {
                 "covariance",
                 serde_json::json!({ "matrix": { "n": 3, "lower": "3ff0000000000000" }, "axes": null, "decomposed_at": 0 }),
             ),
-            ("seed", serde_json::json!([1, 2, 3])),
+            ("clock", serde_json::json!([1, 2, 3])),
         ] {
             let mut damaged = state.clone();
             assert_ne!(damaged["state"][key], Value::Null, "{key}");

@@ -4,10 +4,10 @@
 //! along it. σ is fixed but for an optional decay, so nothing here notices that steps are too long: the learning rate
 //! must be right, and CMA-ES is the safer choice where it is not known. What it gives in return is O(n) time and memory.
 
-use super::noise::Noise;
-use super::shaping::{centred_ranks, is_flat, share_weights, utilities, z_scores};
+use super::learner::{Clock, Learner};
+use super::shaping::{centred_ranks, share_weights, utilities, z_scores};
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
@@ -142,17 +142,13 @@ pub struct OpenEs {
     state: State,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
+    clock: Clock,
     /// Generations that were not flat: the optimizer's clock, Adam's t.
     updates: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
     /// σ
     sigma: f64,
     /// m, the paper's θ, `[n]`.
@@ -167,10 +163,8 @@ impl OpenEs {
     /// The start. `config` is resolved.
     pub(super) fn new(config: OpenEsConfig, x0: &[f64], seed: Seed) -> Self {
         let state = State {
-            seed,
-            generation: 0,
+            clock: Clock::new(seed),
             updates: 0,
-            flat: 0,
             sigma: config.sigma.expect("a resolved config has a sigma"),
             mean: x0.to_vec(),
             first_moment: vec![0.0; x0.len()],
@@ -188,54 +182,44 @@ impl OpenEs {
             Err(damaged(n))
         }
     }
-
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for OpenEs {
-    fn name(&self) -> &'static str {
+impl Learner for OpenEs {
+    fn kind(&self) -> &'static str {
         "open-es"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.config.population.expect("a resolved config has a population")
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
-        let (draw, sign) = self.noise().draw_of(member);
-        let epsilon = self.noise().normals(draw, self.state.mean.len());
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &epsilon, &mut x);
-        x
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
     }
 
-    fn mean(&self) -> &[f64] {
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
         &self.state.mean
     }
 
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
     }
 
-    fn sigma(&self) -> f64 {
+    fn scale(&self) -> f64 {
         self.state.sigma
     }
 
-    fn state(&self) -> serde_json::Value {
+    fn to_json(&self) -> serde_json::Value {
         saved(
             Algorithm::OpenEs(self.config.clone()),
             self.state.mean.len(),
@@ -243,35 +227,17 @@ impl Strategy for OpenEs {
         )
     }
 
+    fn draw(&self, member: usize) -> Vec<f64> {
+        let (draw, sign) = self.noise().draw_of(member);
+        let epsilon = self.noise().normals(draw, self.state.mean.len());
+        let mut x = self.state.mean.clone();
+        axpy(sign * self.state.sigma, &epsilon, &mut x);
+        x
+    }
+
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        let mean_norm = norm(&self.state.mean);
-        let stop = if mean_norm.is_finite() {
-            flat_stop(self.state.flat)
-        } else {
-            Some(format!("the mean has length {mean_norm}: the steps are out of control"))
-        };
-        Step {
-            sigma: self.state.sigma,
-            step_norm,
-            mean_norm,
-            spread: Some(Spread::ball(self.state.sigma, self.state.mean.len())),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop,
-        }
-    }
-}
-
-impl OpenEs {
-    /// One generation's learning; returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let gradient = self.gradient(fitness);
         self.state.updates += 1;
         let step = self.optimize(&gradient);
@@ -284,6 +250,17 @@ impl OpenEs {
         norm(&moved)
     }
 
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread::ball(self.state.sigma, self.state.mean.len()))
+    }
+
+    fn limit(&self) -> Option<String> {
+        let length = norm(&self.state.mean);
+        (!length.is_finite()).then(|| format!("the mean has length {length}: the steps are out of control"))
+    }
+}
+
+impl OpenEs {
     /// 1/(λ σ) Σ F_i ε_i (the paper's algorithm 1, line 5), F shaped.
     fn gradient(&self, fitness: &[Fitness]) -> Vec<f64> {
         let shaped = self.config.shaping.weights(fitness);
@@ -345,6 +322,7 @@ const EPSILON: f64 = 1e-8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(change: impl Fn(&mut OpenEsConfig)) -> OpenEs {
         let mut config = OpenEsConfig {
@@ -411,7 +389,7 @@ mod tests {
     #[test]
     fn the_first_step_of_adam_has_the_learning_rate_in_each_number() {
         let mut es = strategy(|_| ());
-        let step = es.update(&fitness(&[9.0, 1.0, 5.0, 4.0]));
+        let step = es.learn(&fitness(&[9.0, 1.0, 5.0, 4.0]));
         assert!((step - 0.1 * 3.0_f64.sqrt()).abs() < 1e-6, "{step}");
         // Two steps by the book: m and v of gradients 1 and 3.
         let mut es = strategy(|_| ());
@@ -455,8 +433,11 @@ mod tests {
         assert_eq!(
             es.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );

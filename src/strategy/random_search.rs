@@ -4,10 +4,9 @@
 //! and is replaced only by a member that beats it in that generation, on the same questions. Repeated comparisons still
 //! favour the lucky, as λ − 1 challengers try each time; the validation split is what tells. The first incumbent is x0.
 
-use super::noise::Noise;
-use super::shaping::is_flat;
+use super::learner::{Clock, Learner};
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
@@ -46,15 +45,11 @@ pub struct RandomSearch {
     state: State,
 }
 
-/// What evolves, and the seed and the start, because a checkpoint must be enough to go on.
+/// What evolves, and where it began.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
+    clock: Clock,
     /// x0, around which members are drawn, `[n]`.
     start: Vec<f64>,
     /// The incumbent, `[n]`.
@@ -65,9 +60,7 @@ impl RandomSearch {
     /// The start. `config` is resolved.
     pub(super) fn new(config: RandomSearchConfig, x0: &[f64], seed: Seed) -> Self {
         let state = State {
-            seed,
-            generation: 0,
-            flat: 0,
+            clock: Clock::new(seed),
             start: x0.to_vec(),
             mean: x0.to_vec(),
         };
@@ -87,48 +80,41 @@ impl RandomSearch {
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for RandomSearch {
-    fn name(&self) -> &'static str {
+impl Learner for RandomSearch {
+    fn kind(&self) -> &'static str {
         "random-search"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.config.population.expect("a resolved config has a population")
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
-        if member == 0 {
-            return self.state.mean.clone();
-        }
-        let noise = Noise::new(self.state.seed, self.state.generation, false);
-        let mut x = self.state.start.clone();
-        axpy(self.sigma(), &noise.normals(member, x.len()), &mut x);
-        x
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
+    }
+
+    fn antithetic(&self) -> bool {
+        false
     }
 
     /// The incumbent.
-    fn mean(&self) -> &[f64] {
+    fn center(&self) -> &Vec<f64> {
         &self.state.mean
     }
 
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
     }
 
-    fn sigma(&self) -> f64 {
+    fn scale(&self) -> f64 {
         self.config.sigma.expect("a resolved config has a sigma")
     }
 
-    fn state(&self) -> serde_json::Value {
+    fn to_json(&self) -> serde_json::Value {
         saved(
             Algorithm::RandomSearch(self.config.clone()),
             self.state.mean.len(),
@@ -136,29 +122,31 @@ impl Strategy for RandomSearch {
         )
     }
 
+    fn draw(&self, member: usize) -> Vec<f64> {
+        if member == 0 {
+            return self.state.mean.clone();
+        }
+        let mut x = self.state.start.clone();
+        axpy(self.scale(), &self.noise().normals(member, x.len()), &mut x);
+        x
+    }
+
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let mut step_norm = 0.0;
-        if let Some(member) = successor(fitness) {
-            let next = self.ask(member);
-            let moved: Vec<f64> = next.iter().zip(&self.state.mean).map(|(new, old)| new - old).collect();
-            step_norm = norm(&moved);
-            self.state.mean = next;
-        }
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        Step {
-            sigma: self.sigma(),
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            spread: Some(Spread::ball(self.sigma(), self.state.mean.len())),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: flat_stop(self.state.flat),
-        }
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
+        let Some(member) = successor(fitness) else { return 0.0 };
+        let next = self.draw(member);
+        let moved: Vec<f64> = next.iter().zip(&self.state.mean).map(|(new, old)| new - old).collect();
+        self.state.mean = next;
+        norm(&moved)
+    }
+
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread::ball(self.scale(), self.state.mean.len()))
+    }
+
+    fn limit(&self) -> Option<String> {
+        None
     }
 }
 
@@ -179,6 +167,7 @@ fn successor(fitness: &[Fitness]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     const X: f64 = f64::NAN; // not judged
 
@@ -237,8 +226,11 @@ mod tests {
         assert_eq!(
             search.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );

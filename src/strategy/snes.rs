@@ -6,10 +6,10 @@
 //! what it cannot learn are axes that do not lie along the coordinates. Under random fitness ln σ does not drift, with
 //! ties, failures and pairs as without.
 
-use super::noise::Noise;
-use super::shaping::{is_flat, share_weights, utilities};
+use super::learner::{Clock, Learner};
+use super::shaping::{share_weights, utilities};
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
@@ -64,15 +64,11 @@ pub struct Snes {
     state: State,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
+    clock: Clock,
     /// m, the paper's μ, `[n]`.
     mean: Vec<f64>,
     /// σ, `[n]`.
@@ -84,9 +80,7 @@ impl Snes {
     pub(super) fn new(config: SnesConfig, x0: &[f64], seed: Seed) -> Self {
         let sigma = config.sigma.expect("a resolved config has a sigma");
         let state = State {
-            seed,
-            generation: 0,
-            flat: 0,
+            clock: Clock::new(seed),
             mean: x0.to_vec(),
             sigmas: vec![sigma; x0.len()],
         };
@@ -111,34 +105,50 @@ impl Snes {
             state,
         }
     }
-
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
 }
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for Snes {
-    fn name(&self) -> &'static str {
+impl Learner for Snes {
+    fn kind(&self) -> &'static str {
         "snes"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.utilities.len()
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
     }
 
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
+    }
+
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
+        &self.state.mean
+    }
+
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
+    }
+
+    /// The geometric mean of all σ.
+    fn scale(&self) -> f64 {
+        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
+        (logarithms / self.state.sigmas.len() as f64).exp()
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        saved(Algorithm::Snes(self.config.clone()), self.state.mean.len(), &self.state)
+    }
+
+    fn draw(&self, member: usize) -> Vec<f64> {
         let State { mean, sigmas, .. } = &self.state;
         let (draw, sign) = self.noise().draw_of(member);
         let s = self.noise().normals(draw, mean.len());
@@ -146,49 +156,9 @@ impl Strategy for Snes {
         member.map(|((m, sigma), s)| m + sign * sigma * s).collect() // z_k = μ + σ s_k
     }
 
-    fn mean(&self) -> &[f64] {
-        &self.state.mean
-    }
-
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
-    }
-
-    /// The geometric mean of all σ.
-    fn sigma(&self) -> f64 {
-        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
-        (logarithms / self.state.sigmas.len() as f64).exp()
-    }
-
-    fn state(&self) -> serde_json::Value {
-        saved(Algorithm::Snes(self.config.clone()), self.state.mean.len(), &self.state)
-    }
-
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        let spread = Spread::of(&self.state.sigmas);
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Step {
-            sigma: self.sigma(),
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            spread: Some(spread),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: spread.stop(first).or_else(|| flat_stop(self.state.flat)),
-        }
-    }
-}
-
-impl Snes {
-    /// One generation's learning; returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (self.noise(), self.state.mean.len());
         let weights = share_weights(&self.utilities, fitness); // u_k
         let (mut of_mean, mut of_sigma) = (vec![0.0; n], vec![0.0; n]);
@@ -209,6 +179,15 @@ impl Snes {
         }
         norm(&moved)
     }
+
+    fn spread(&self) -> Option<Spread> {
+        Some(Spread::of(&self.state.sigmas))
+    }
+
+    fn limit(&self) -> Option<String> {
+        let first = self.config.sigma.expect("a resolved config has a sigma");
+        Spread::of(&self.state.sigmas).stop(first)
+    }
 }
 
 // ----------------------------------------------------------------------------------------------------------- tests
@@ -216,6 +195,7 @@ impl Snes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(antithetic: bool) -> Snes {
         let config = SnesConfig {
@@ -282,8 +262,11 @@ mod tests {
         assert_eq!(
             snes.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );

@@ -6,10 +6,10 @@
 //! a matrix of rank λ. The learning rate of σ and B falls with n^(3/2): at n = 40 it is 0.016, at n = 480 0.0005, where σ
 //! hardly moves in the generations that a run has. From n ≈ 100 on take `snes` or `cma-es`.
 
-use super::noise::Noise;
-use super::shaping::{is_flat, share_weights, utilities};
+use super::learner::{Clock, Learner};
+use super::shaping::{share_weights, utilities};
 use super::spread::Spread;
-use super::{Algorithm, Step, Strategy, check, damaged, defaults, flat_stop, resolve_population, saved};
+use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::{Error, Result};
 use crate::linalg::{Matrix, Outer, all_finite, axpy, norm, squared_norm};
 use crate::search::Fitness;
@@ -73,17 +73,13 @@ pub struct Xnes {
     state: State,
 }
 
-/// What evolves, and the seed, because a checkpoint must be enough to go on.
+/// What evolves.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct State {
-    seed: Seed,
-    /// Generations told.
-    generation: u64,
+    clock: Clock,
     /// Generations that were not flat.
     updates: u64,
-    /// Flat generations in a row, up to now.
-    flat: u64,
     /// σ
     sigma: f64,
     /// m, the paper's μ, `[n]`.
@@ -99,10 +95,8 @@ impl Xnes {
     /// The start: B is the unit matrix. `config` is resolved.
     pub(super) fn new(config: XnesConfig, x0: &[f64], seed: Seed) -> Self {
         let state = State {
-            seed,
-            generation: 0,
+            clock: Clock::new(seed),
             updates: 0,
-            flat: 0,
             sigma: config.sigma.expect("a resolved config has a sigma"),
             mean: x0.to_vec(),
             shape: Matrix::identity(x0.len()),
@@ -135,11 +129,6 @@ impl Xnes {
         }
     }
 
-    /// The noise of the coming generation.
-    fn noise(&self) -> Noise {
-        Noise::new(self.state.seed, self.state.generation, self.config.antithetic)
-    }
-
     /// Updates from one look at the axes to the next, which only the log and `stop` need: so many that looking, O(n³),
     /// costs no more than sampling, O(λ n²).
     fn gap(&self) -> u64 {
@@ -149,26 +138,45 @@ impl Xnes {
 
 // ------------------------------------------------------------------------------------------------------------- ask
 
-impl Strategy for Xnes {
-    fn name(&self) -> &'static str {
+impl Learner for Xnes {
+    fn kind(&self) -> &'static str {
         "xnes"
     }
 
-    fn population(&self) -> usize {
+    fn lambda(&self) -> usize {
         self.utilities.len()
     }
 
-    fn generation(&self) -> u64 {
-        self.state.generation
+    fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+
+    fn clock_mut(&mut self) -> &mut Clock {
+        &mut self.state.clock
+    }
+
+    fn antithetic(&self) -> bool {
+        self.config.antithetic
+    }
+
+    fn center(&self) -> &Vec<f64> {
+        &self.state.mean
+    }
+
+    fn center_mut(&mut self) -> &mut Vec<f64> {
+        &mut self.state.mean
+    }
+
+    fn scale(&self) -> f64 {
+        self.state.sigma
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        saved(Algorithm::Xnes(self.config.clone()), self.state.mean.len(), &self.state)
     }
 
     /// O(n²)
-    fn ask(&self, member: usize) -> Vec<f64> {
-        assert!(
-            member < self.population(),
-            "member {member} of a population of {}",
-            self.population()
-        );
+    fn draw(&self, member: usize) -> Vec<f64> {
         let (draw, sign) = self.noise().draw_of(member);
         let s = self.noise().normals(draw, self.state.mean.len());
         let mut x = self.state.mean.clone();
@@ -176,45 +184,9 @@ impl Strategy for Xnes {
         x
     }
 
-    fn mean(&self) -> &[f64] {
-        &self.state.mean
-    }
-
-    fn set_mean(&mut self, mean: Vec<f64>) {
-        self.state.mean = mean;
-    }
-
-    fn sigma(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn state(&self) -> serde_json::Value {
-        saved(Algorithm::Xnes(self.config.clone()), self.state.mean.len(), &self.state)
-    }
-
     // -------------------------------------------------------------------------------------------------------- tell
 
-    fn tell(&mut self, fitness: &[Fitness]) -> Step {
-        assert_eq!(fitness.len(), self.population(), "one fitness a member");
-        let flat = is_flat(fitness);
-        let step_norm = if flat { 0.0 } else { self.update(fitness) };
-        self.state.flat = if flat { self.state.flat + 1 } else { 0 };
-        self.state.generation += 1;
-        Step {
-            sigma: self.state.sigma,
-            step_norm,
-            mean_norm: norm(&self.state.mean),
-            spread: Some(self.state.spread.times(self.state.sigma)),
-            failed: fitness.iter().filter(|f| f.is_failed()).count(),
-            flat,
-            stop: self.stop(),
-        }
-    }
-}
-
-impl Xnes {
-    /// One generation's learning; returns the length of the mean's move.
-    fn update(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (self.noise(), self.state.mean.len());
         let dim = n as f64;
         let weights = noise.weights(&share_weights(&self.utilities, fitness)); // u_k
@@ -256,20 +228,23 @@ impl Xnes {
         step_norm
     }
 
-    fn stop(&self) -> Option<String> {
+    fn spread(&self) -> Option<Spread> {
+        Some(self.state.spread.times(self.state.sigma))
+    }
+
+    fn limit(&self) -> Option<String> {
         let State {
             sigma,
             updates,
             spread,
             measured_at,
-            flat,
             ..
         } = self.state;
         if updates >= measured_at + self.gap() {
             return Some("the covariance matrix has no decomposition any more".to_string());
         }
         let first = self.config.sigma.expect("a resolved config has a sigma");
-        spread.times(sigma).stop(first).or_else(|| flat_stop(flat))
+        spread.times(sigma).stop(first)
     }
 }
 
@@ -278,6 +253,7 @@ impl Xnes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::strategy::Strategy;
 
     fn strategy(n: usize, population: usize, antithetic: bool) -> Xnes {
         let config = XnesConfig {
@@ -385,8 +361,11 @@ mod tests {
         assert_eq!(
             xnes.state,
             State {
-                generation: 4,
-                flat: 3,
+                clock: Clock {
+                    generation: 4,
+                    flat: 3,
+                    ..before.clock
+                },
                 ..before
             }
         );
