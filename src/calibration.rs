@@ -168,6 +168,7 @@ mod tests {
             split: Split::Train,
             indices: (0..40).collect(),
             seed: Seed::new(0),
+            graded: false,
         };
         let found = [0.001, 0.1, 10.0].map(|guess| {
             let mut objective = Thresholds(Layout::new([("x".to_string(), 5)]));

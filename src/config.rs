@@ -417,6 +417,10 @@ impl RunConfig {
         self.check_space()
     }
 
+    fn is_graded(&self) -> bool {
+        matches!(&self.task, TaskConfig::Jsonl(task) if task.graded)
+    }
+
     fn check_decoding(&self, settings: &[Setting]) -> Result<()> {
         for setting in settings {
             let value = self.generation_value(*setting);
@@ -465,6 +469,12 @@ impl RunConfig {
                     if adapters.is_empty() {
                         return Err(Error::config("space.adapters is empty, expected PEFT LoRA directories"));
                     }
+                }
+                SpaceSection::Decoding { .. } if self.is_graded() => {
+                    return Err(Error::config(
+                        "task.graded is true, and the space has decoding; a probability does not hang on how tokens are chosen: \
+                         take one of them",
+                    ));
                 }
                 SpaceSection::Decoding { settings } => self.check_decoding(settings)?,
             }
@@ -714,6 +724,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
     "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
     "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
+    "task.graded", "boolean", "false", "", "jsonl: whether candidates are judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, instead of by a text. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
     "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
     "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
     "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";

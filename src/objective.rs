@@ -4,13 +4,13 @@
 use crate::adapter::decoding::Setting;
 use crate::adapter::{AdapterBank, Space};
 use crate::engine::text::Opened;
-use crate::engine::{Completion, Finish, Request, Sampling};
+use crate::engine::{Completion, Finish, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::model::weights::hex;
 use crate::search::{Evaluation, Fitness, Layout, mean};
 use crate::seed::Seed;
-use crate::task::{Split, Task, Terms};
+use crate::task::{Example, Split, Task, Terms};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -54,6 +54,8 @@ pub struct Questions {
     pub indices: Vec<usize>,
     /// The stream of sampled texts; example i uses `seed.fold(i)`, whoever the candidate is.
     pub seed: Seed,
+    /// Whether a task that can tell degrees ([`Task::graded_by`]) is asked for them, and no text is written.
+    pub graded: bool,
 }
 
 /// One search vector on one question: the unit of work.
@@ -116,6 +118,8 @@ pub struct Alignment {
     base_name: String,
     /// Prompts by split, tokenized once a run.
     prompts: BTreeMap<&'static str, Vec<Vec<u32>>>,
+    /// The answers that training examples are graded by; none where the task grades none.
+    answers: Vec<Vec<u32>>,
 }
 
 impl Alignment {
@@ -151,6 +155,15 @@ impl Alignment {
             }
             prompts.insert(name(split), ids);
         }
+        let graded = task.examples(Split::Train).par_iter().filter_map(|example| {
+            let answer = task.graded_by(example)?;
+            Some(text.answer_ids(&example.messages, answer))
+        });
+        let answers = graded.collect::<Result<Vec<Vec<u32>>>>()?;
+        assert!(
+            answers.is_empty() || answers.len() == task.examples(Split::Train).len(),
+            "a task grades all of its examples or none"
+        );
         let bank = AdapterBank::new(&space, opened.engine.model());
         Ok(Self {
             opened,
@@ -161,6 +174,7 @@ impl Alignment {
             max_new_tokens,
             base_name,
             prompts,
+            answers,
         })
     }
 
@@ -192,18 +206,9 @@ impl Alignment {
     pub fn opened(&self) -> &Opened {
         &self.opened
     }
-}
 
-impl Objective for Alignment {
-    fn layout(&self) -> &Layout {
-        self.space.layout()
-    }
-
-    fn examples(&self, split: Split) -> usize {
-        self.task.examples(split).len()
-    }
-
-    fn evaluate(
+    /// Has texts written, and judges them.
+    fn write_and_judge(
         &mut self,
         thetas: &[Vec<f64>],
         questions: &Questions,
@@ -230,11 +235,10 @@ impl Objective for Alignment {
             let item = items[*index];
             let example = &self.task.examples(split)[example(item)];
             let response = text.decode(&completion.token_ids);
-            let prompt = example.messages.last();
             Rollout {
                 item,
                 prompt_id: example.id.clone(),
-                prompt: prompt.map_or(String::new(), |message| message.content.clone()),
+                prompt: last_turn(example),
                 terms: self.task.judge(example, &response),
                 completion: response,
                 prompt_tokens: requests[*index].prompt_ids.len(),
@@ -242,9 +246,71 @@ impl Objective for Alignment {
                 finish_reason: completion.finish,
             }
         };
-        self.bank.set(&self.space, thetas);
         let mut take = |completions: Vec<(usize, Completion)>| take(completions.par_iter().map(judge).collect());
         engine.generate_each(&requests, Some(&self.bank), &mut take, go_on)
+    }
+
+    /// Asks how probable the right answers are. The reward is the probability that a text sampled at temperature 1 is the
+    /// answer and nothing else: the expectation of an exact match, without its noise.
+    fn grade(
+        &mut self,
+        questions: &Questions,
+        items: &[Item],
+        take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        let (examples, prompts) = (self.task.examples(Split::Train), &self.prompts[name(Split::Train)]);
+        let example = |item: Item| questions.indices[item.question];
+        let request = |item: &Item| ScoreRequest {
+            prompt_ids: prompts[example(*item)].clone(),
+            completion_ids: self.answers[example(*item)].clone(),
+            candidate: item.candidate,
+        };
+        let requests: Vec<ScoreRequest> = items.iter().map(request).collect();
+        let rollout = |(index, logarithms): &(usize, Vec<f32>)| {
+            let (item, request) = (items[*index], &requests[*index]);
+            let example = &examples[example(item)];
+            let probability = logarithms.iter().map(|&p| f64::from(p)).sum::<f64>().exp();
+            Rollout {
+                item,
+                prompt_id: example.id.clone(),
+                prompt: last_turn(example),
+                completion: self.task.graded_by(example).unwrap_or_default().into(),
+                terms: Terms::new(probability, [("probability", probability)]),
+                prompt_tokens: request.prompt_ids.len(),
+                tokens: request.completion_ids.len(),
+                finish_reason: Finish::Stop,
+            }
+        };
+        let mut take = |scores: Vec<(usize, Vec<f32>)>| take(scores.iter().map(rollout).collect());
+        let engine = &mut self.opened.engine;
+        engine.score_each(&requests, Some(&self.bank), &mut take, go_on)
+    }
+}
+
+impl Objective for Alignment {
+    fn layout(&self) -> &Layout {
+        self.space.layout()
+    }
+
+    fn examples(&self, split: Split) -> usize {
+        self.task.examples(split).len()
+    }
+
+    fn evaluate(
+        &mut self,
+        thetas: &[Vec<f64>],
+        questions: &Questions,
+        items: &[Item],
+        take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        self.bank.set(&self.space, thetas);
+        if questions.graded && questions.split == Split::Train && !self.answers.is_empty() {
+            self.grade(questions, items, take, go_on)
+        } else {
+            self.write_and_judge(thetas, questions, items, take, go_on)
+        }
     }
 
     fn digest(&self) -> Result<String> {
@@ -287,6 +353,11 @@ pub fn evaluation(rollouts: &[&Rollout]) -> Evaluation {
         prompt_tokens: rollouts.iter().map(|rollout| rollout.prompt_tokens).sum(),
         completion_tokens: rollouts.iter().map(|rollout| rollout.tokens).sum(),
     }
+}
+
+fn last_turn(example: &Example) -> String {
+    let last = example.messages.last();
+    last.map_or(String::new(), |message| message.content.clone())
 }
 
 fn name(split: Split) -> &'static str {

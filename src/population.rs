@@ -268,6 +268,7 @@ mod tests {
             split: Split::Train,
             indices: vec![0, 1, 2],
             seed: Seed::new(0),
+            graded: false,
         };
         let run = |known: Vec<Rollout>| {
             let work = Work {

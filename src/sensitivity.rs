@@ -130,6 +130,7 @@ mod tests {
             split: Split::Train,
             indices: vec![0, 1],
             seed: Seed::new(0),
+            graded: false,
         };
         let slots = [("x", 0, 2), ("y", 2, 1)].map(|(name, start, len)| Slot {
             name: name.into(),

@@ -786,6 +786,7 @@ fn as_a_rank() {
             split: Split::Train,
             indices: vec![0, 1],
             seed: Seed::new(0),
+            graded: false,
         };
         let work = Work {
             candidates: 5,

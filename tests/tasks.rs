@@ -3,6 +3,17 @@
 //! reference data look for it in `$ESSA_TEST_DATA`, else in `shared/data` beside the repository, and pass with a line
 //! that begins `skipped:` where there is none.
 
+#[path = "support/gguf_writer.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod gguf_writer;
+#[path = "support/tiny_model.rs"]
+mod tiny_model;
+
+use essa::adapter::Space;
+use essa::engine::text::Opened;
+use essa::engine::{Limits, Sampling, ScoreRequest};
+use essa::model::{LoadOptions, Precision};
+use essa::objective::{Alignment, Item, Objective, Questions, Rollout};
 use essa::seed::Seed;
 use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, Kind};
 use essa::task::{Example, Split, Task, TaskConfig, Terms};
@@ -352,4 +363,90 @@ fn data(file: &str) -> Option<PathBuf> {
     }
     println!("skipped: no {} (set ESSA_TEST_DATA)", folder.join(file).display());
     None
+}
+
+// ----------------------------------------------------------------------------------------------------- graded rewards
+
+/// Where a task is graded, a candidate earns the probability of the gold answer and the end of the turn, token by token
+/// what the engine says of these tokens; validation is judged by texts.
+#[test]
+fn a_graded_reward_is_the_probability_of_the_answer() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = folder.path().join("tiny.gguf");
+    std::fs::write(&model, tiny_model::tiny_model()).expect("a model");
+    let line = |n: usize| format!("{{\"q\": \"{n}?\", \"a\": {}}}\n", n % 2);
+    std::fs::write(folder.path().join("rows.jsonl"), (0..12).map(line).collect::<String>()).expect("a file");
+    let config = "kind = 'jsonl'\ntrain = 'rows.jsonl'\nvalidation_size = 2\ntest_size = 2\nprompt = '{q}'\nanswer = 'a'\n\
+                  answer_map = { 0 = 'no', 1 = 'yes' }\njudge = 'exact'\ngraded = true";
+    let config: TaskConfig = toml::from_str(config).expect("valid");
+    let task = load(&config, 1, folder.path());
+    let examples: Vec<Example> = task.examples(Split::Train).to_vec();
+    let options = LoadOptions::from(Precision::F32);
+    let open = || Opened::open(&model, options, Limits::default()).expect("opens");
+    let space = Space::new(Vec::new());
+    let mut alignment = Alignment::new(open(), space, task, Sampling::default(), 4, "tiny".into()).expect("fits");
+    let mut ask = |split: Split, graded: bool, count: usize| {
+        let questions = Questions {
+            split,
+            indices: (0..count).collect(),
+            seed: Seed::new(0),
+            graded,
+        };
+        let item = |question| Item { candidate: 0, question };
+        let items: Vec<Item> = (0..count).map(item).collect();
+        let mut rollouts: Vec<Rollout> = Vec::new();
+        let mut take = |some: Vec<Rollout>| {
+            rollouts.extend(some);
+            Ok(())
+        };
+        let done = alignment.evaluate(&[Vec::new()], &questions, &items, &mut take, &mut || true);
+        assert!(done.expect("evaluates"));
+        rollouts.sort_by_key(|rollout| rollout.item);
+        rollouts
+    };
+    let mut engine = open().engine;
+    let graded = ask(Split::Train, true, examples.len());
+    for (rollout, example) in graded.iter().zip(&examples) {
+        // Single bytes are tokens of their own number, 256 to 258 the special ones.
+        let bytes = |text: &str| text.bytes().map(u32::from).collect::<Vec<u32>>();
+        let (question, answer) = (
+            &example.messages[0].content,
+            example.reference["answer"].as_str().expect("text"),
+        );
+        // A template's last line break is left out, as Jinja has it, and so is the answer's to begin with.
+        let prompt = [
+            vec![257],
+            bytes(&format!("user\n{question}")),
+            vec![258],
+            bytes("\n"),
+            vec![257],
+            bytes("assistant"),
+        ];
+        let prompt_ids = prompt.concat();
+        let completion_ids = [bytes(&format!("\n{answer}")), vec![258]].concat();
+        assert_eq!(
+            (rollout.prompt_tokens, rollout.tokens),
+            (prompt_ids.len(), completion_ids.len())
+        );
+        assert_eq!(rollout.completion, answer);
+        let request = ScoreRequest {
+            prompt_ids,
+            completion_ids,
+            candidate: 0,
+        };
+        let logarithms = engine.score(&[request], None).expect("scores").concat();
+        let expected: f32 = logarithms.iter().sum();
+        assert!(
+            rollout.terms.reward > 0.0 && rollout.terms.reward < 1e-3,
+            "of random weights"
+        );
+        assert!((rollout.terms.reward.ln() - f64::from(expected)).abs() < 1e-4);
+    }
+    for texts in [ask(Split::Train, false, 4), ask(Split::Validation, true, 2)] {
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.terms.reward == 0.0 && text.terms.parts.contains_key("correct"))
+        );
+    }
 }

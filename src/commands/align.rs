@@ -237,6 +237,7 @@ fn questions(objective: &dyn Objective, seed: Seed, count: usize) -> Questions {
         split: Split::Train,
         indices,
         seed: seed.named("texts"),
+        graded: false,
     }
 }
 

@@ -37,6 +37,7 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
         } else {
             "validation texts"
         }),
+        graded: false,
     };
     let thetas = [vec![0.0; n], best.theta];
     let work = Work {

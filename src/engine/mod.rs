@@ -183,6 +183,23 @@ impl Engine {
 
     /// The natural logarithm of the probability of every completion token, for each request in order.
     pub fn score(&mut self, requests: &[ScoreRequest], bank: Option<&AdapterBank>) -> Result<Vec<Vec<f32>>> {
+        let mut scores = vec![Vec::new(); requests.len()];
+        let mut keep = |some: Vec<(usize, Vec<f32>)>| {
+            some.into_iter().for_each(|(index, score)| scores[index] = score);
+            Ok(())
+        };
+        self.score_each(requests, bank, &mut keep, &mut || true)?;
+        Ok(scores)
+    }
+
+    /// The same, handed over as [`Engine::generate_each`] hands over texts.
+    pub fn score_each(
+        &mut self,
+        requests: &[ScoreRequest],
+        bank: Option<&AdapterBank>,
+        take: &mut dyn FnMut(Vec<(usize, Vec<f32>)>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
         let sequences = requests.iter().map(|request| {
             let tokens = [request.prompt_ids.as_slice(), &request.completion_ids].concat();
             Sequence {
@@ -197,14 +214,14 @@ impl Engine {
                 },
             }
         });
-        let mut scores = vec![Vec::new(); requests.len()];
         let mut take = |some: Vec<(usize, Sequence)>| {
-            some.into_iter()
-                .for_each(|(index, done)| scores[index] = done.log_probabilities());
-            Ok(())
+            take(
+                some.into_iter()
+                    .map(|(index, done)| (index, done.log_probabilities()))
+                    .collect(),
+            )
         };
-        self.run(sequences.collect(), bank, &mut take, &mut || true)?;
-        Ok(scores)
+        self.run(sequences.collect(), bank, &mut take, go_on)
     }
 
     /// Brings every sequence to its end, in as few steps as memory allows, unless `go_on` says no.

@@ -104,6 +104,30 @@ impl Text {
         template.render(messages, true)
     }
 
+    /// Tokens of the model's next turn where it says `answer` and ends: what the chat template writes between the prompt
+    /// and the token that ends the turn, that one included.
+    pub fn answer_ids(&self, messages: &[Message], answer: &str) -> Result<Vec<u32>> {
+        let prompt = self.chat_text(messages)?;
+        let template = self.template.as_ref().expect("the prompt was made with it");
+        let told = [messages, &[Message::assistant(answer)]].concat();
+        let whole = template.render(&told, false)?;
+        let turn = whole.strip_prefix(&prompt).ok_or_else(|| {
+            Error::mismatch(
+                "the chat template writes an answered conversation otherwise than a prompt and its answer, so the probability of \
+                 an answer cannot be asked for: leave task.graded out",
+            )
+        })?;
+        // The prompt's tokens stand alone, as they do when a text is written after them.
+        let mut ids = self.tokenizer.encode(turn, true)?;
+        let end = ids.iter().position(|id| self.stop.contains(id)).ok_or_else(|| {
+            Error::mismatch(format!(
+                "the chat template ends the answer `{answer}` with no token that ends a turn: leave task.graded out"
+            ))
+        })?;
+        ids.truncate(end + 1);
+        Ok(ids)
+    }
+
     /// Tokens of a text as it stands; special tokens in it are plain text.
     pub fn raw_ids(&self, text: &str) -> Result<Vec<u32>> {
         let bos = if self.add_bos { self.tokenizer.bos_id() } else { None };

@@ -344,6 +344,7 @@ impl<'a> Run<'a> {
             split: Split::Train,
             indices,
             seed: self.seed.named("texts").fold(self.strategy.generation()),
+            graded: true,
         }
     }
 
@@ -391,6 +392,7 @@ impl<'a> Run<'a> {
             } else {
                 "validation texts"
             }),
+            graded: false,
         };
         let Some(evaluated) = self.evaluate(Some(thetas), &questions)? else {
             return Ok(None);

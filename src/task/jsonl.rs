@@ -62,6 +62,10 @@ pub struct JsonlConfig {
     /// Whether letters of other case are other letters.
     #[serde(default)]
     pub case_sensitive: bool,
+    /// Whether candidates are judged by the probability of the gold answer, as it is spelt in the data, instead of by a text.
+    /// Validation and test are judged by texts in any case.
+    #[serde(default)]
+    pub graded: bool,
 }
 
 /// When a response gives the answer: a name, or `{ regex = "…" }`.
@@ -85,6 +89,7 @@ pub enum Judge {
 pub struct Jsonl {
     judge: Compiled,
     case: Case,
+    graded: bool,
     splits: Splits,
 }
 
@@ -145,6 +150,7 @@ impl Jsonl {
         Ok(Self {
             judge: reader.judge,
             case,
+            graded: config.graded,
             splits,
         })
     }
@@ -160,11 +166,15 @@ impl Task for Jsonl {
     }
 
     fn judge(&self, example: &Example, response: &str) -> Terms {
-        let Some(gold) = example.reference.get("answer").and_then(Value::as_str) else {
+        let Some(gold) = gold(example) else {
             return Terms::failed();
         };
         let correct = f64::from(self.judge.correct(response, gold, self.case));
         Terms::new(correct, [("correct", correct)])
+    }
+
+    fn graded_by<'a>(&self, example: &'a Example) -> Option<&'a str> {
+        gold(example).filter(|_| self.graded)
     }
 
     fn notes(&self) -> Vec<String> {
@@ -178,6 +188,10 @@ impl Task for Jsonl {
             .map(|(count, from, by)| format!("{count} examples were removed from {from} because {by} has their prompt"))
             .collect()
     }
+}
+
+fn gold(example: &Example) -> Option<&str> {
+    example.reference.get("answer").and_then(Value::as_str)
 }
 
 /// A judge that is ready to judge.
@@ -479,6 +493,7 @@ mod tests {
             answer_map: None,
             judge: Judge::Exact,
             case_sensitive: false,
+            graded: false,
         };
         (folder, config)
     }

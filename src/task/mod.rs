@@ -22,6 +22,12 @@ pub trait Task: Send + Sync {
     /// response that cannot be judged is `failed` in the result, never a panic.
     fn judge(&self, example: &Example, response: &str) -> Terms;
 
+    /// The answer whose probability is what a candidate earns, where candidates are to be judged by that and not by what
+    /// they write ([`crate::objective::Questions::graded`]); for all examples of a task, or for none.
+    fn graded_by<'a>(&self, _example: &'a Example) -> Option<&'a str> {
+        None
+    }
+
     /// What a user should know about the examples before trusting a score, a sentence each: prompts that were removed
     /// because another split has them.
     fn notes(&self) -> Vec<String> {
@@ -93,6 +99,14 @@ impl Message {
     pub fn user(content: impl Into<String>) -> Self {
         Self {
             role: "user".into(),
+            content: content.into(),
+        }
+    }
+
+    /// The model's turn.
+    pub fn assistant(content: impl Into<String>) -> Self {
+        Self {
+            role: "assistant".into(),
             content: content.into(),
         }
     }

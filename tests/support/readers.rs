@@ -170,6 +170,7 @@ pub fn jsonl(bytes: &[u8]) -> Option<String> {
             answer_map: None,
             judge,
             case_sensitive: false,
+            graded: false,
         };
         match Jsonl::load(&config, Seed::new(0), Path::new(".")) {
             Ok(task) => {
