@@ -2,7 +2,7 @@
 //! outer products, its principal axes, a matrix that learns from exponentials, and the sums and products of vectors.
 //! Every rank computes the same step from the same fitness, so every loop here is plain Rust with a fixed order of
 //! additions: no threads, no choice of kernel by the processor, the same bits in every process of one build. The
-//! eigendecomposition of a matrix of up to [`SMALL`] rows is nalgebra's, which keeps to the same rule; that of a larger
+//! eigendecomposition of a matrix of up to 512 rows is nalgebra's, which keeps to the same rule; that of a larger
 //! one is faer's without threads, 38 times as fast at n = 2,048 (2 s instead of 76 s). faer picks its kernels by the
 //! processor: there the bits are the same on one kind of processor, and ranks that differ are found by the digest of
 //! their states.
