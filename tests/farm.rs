@@ -403,6 +403,11 @@ fn a_job_that_is_asked_to_end_can_go_on() {
     let house = House::new().with(&["run.generations=40"]);
     let expected = house.undisturbed();
     let run = house.run("asked");
+    // Before anything is known: what is written then has to be readable too.
+    let at_once = house.align(0, &run).args(["--max-time", "0s"]).output();
+    let at_once = at_once.expect("the binary runs");
+    assert_eq!(at_once.status.code(), Some(75), "{}", said(&at_once));
+    assert_eq!(json::<Value>(&run.join("result.json"))["best_validation"], Value::Null);
     let mut asked = vec!["TERM", "INT", "USR1"];
     while let Some(name) = asked.pop() {
         let job = quietly(&mut house.align(0, &run));

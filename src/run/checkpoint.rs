@@ -9,6 +9,7 @@ use super::{Mean, StopReason, metrics};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::model::weights::hex;
+use crate::search::Fitness;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -50,7 +51,7 @@ pub struct State {
     /// The mean that the validation split liked best.
     pub best: Mean,
     /// The start's score on the validation split.
-    pub start_validation: f64,
+    pub start_validation: Fitness,
     /// Validations in a row that were clearly worse than the best.
     pub worse: u32,
     /// Prompts of the coming generation.
@@ -150,7 +151,7 @@ mod tests {
                     validation: Fitness::new(0.5),
                     rewards: vec![1.0, 0.0],
                 },
-                start_validation: 0.25,
+                start_validation: Fitness::new(0.25),
                 worse: 1,
                 prompts: 4,
                 position: 8,

@@ -31,10 +31,10 @@ pub struct Row {
     pub gain_se: Option<f64>,
     /// Examples of the test split.
     pub test_examples: usize,
-    /// Validation score of the start.
-    pub start_validation: f64,
+    /// Validation score of the start; none where a run was asked to end before it was known.
+    pub start_validation: Option<f64>,
     /// Validation score of the exported mean, by which it was chosen.
-    pub best_validation: f64,
+    pub best_validation: Option<f64>,
     /// The generation of the exported mean.
     pub best_generation: u64,
     /// Generations done.

@@ -149,7 +149,7 @@ impl Row {
 
     /// Adds the validation of the mean.
     pub fn validated(mut self, evaluation: &Evaluation) -> Self {
-        self.validation = Some(evaluation.fitness.value());
+        self.validation = evaluation.fitness.into();
         self.validation_se = Some(evaluation.standard_error());
         self
     }

@@ -146,7 +146,7 @@ impl<'a> Run<'a> {
                     validation: Fitness::FAILED,
                     rewards: Vec::new(),
                 },
-                start_validation: 0.0,
+                start_validation: Fitness::FAILED,
                 worse: 0,
                 prompts: config.run.prompts,
                 position: 0,
@@ -236,7 +236,7 @@ impl<'a> Run<'a> {
         let Some(evaluation) = self.validate()? else {
             return Ok(());
         };
-        self.state.start_validation = evaluation.fitness.value();
+        self.state.start_validation = evaluation.fitness;
         let row = metrics::Row {
             num_tokens: self.state.num_tokens,
             terms: evaluation.terms.clone(),
@@ -497,8 +497,8 @@ impl<'a> Run<'a> {
         let mut row = leaderboard::Row {
             name: self.config.name.clone(),
             status: stop.to_string(),
-            start_validation: self.state.start_validation,
-            best_validation: self.state.best.validation.value(),
+            start_validation: self.state.start_validation.into(),
+            best_validation: self.state.best.validation.into(),
             best_generation: self.state.best.generation,
             generations: self.strategy.generation(),
             model: labels.model.clone(),

@@ -74,7 +74,7 @@ fn checkpoint(strategy: &str) -> Vec<u8> {
                 validation: Fitness::new(0.25),
                 rewards: vec![0.0, 0.5],
             },
-            start_validation: 0.25,
+            start_validation: Fitness::new(0.25),
             worse: 0,
             prompts: 4,
             position: 8,
