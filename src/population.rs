@@ -173,10 +173,12 @@ fn evaluate_items(
         .map(|rank| rank.to_string())
         .collect();
     if !strangers.is_empty() {
-        return Err(Error::mismatch(format!(
+        // All ranks see it; one says it.
+        let error = Error::mismatch(format!(
             "the strategy's state on rank {} is not that of rank 0, so their candidates are not the same; nothing of this generation was kept: do all ranks run the same essa on the same kind of processor?",
             strangers.join(", ")
-        )));
+        ));
+        return ranks.agree(if ranks.is_root() { Err(error) } else { Ok(None) });
     }
     if shares.iter().any(|share| !share.done) {
         return Ok(None);

@@ -99,13 +99,18 @@ impl Ranks {
             return job(self);
         }
         let rank = self.rank();
-        match catch_unwind(AssertUnwindSafe(|| job(self))) {
+        let words = match catch_unwind(AssertUnwindSafe(|| job(self))) {
             Ok(Ok(done)) => return Ok(done),
             // It has said so itself, or is about to; a moment for its words to come through.
-            Ok(Err(Error::Elsewhere { .. })) => std::thread::sleep(Duration::from_secs(3)),
-            Ok(Err(error)) => eprintln!("essa: rank {rank}: {error}"),
-            Err(_) => eprintln!("essa: rank {rank} panicked, which is a bug of essa; its words stand above"),
-        }
+            Ok(Err(Error::Elsewhere { .. })) => {
+                std::thread::sleep(Duration::from_secs(3));
+                String::new()
+            }
+            Ok(Err(error)) => format!("essa: rank {rank}: {error}\n"),
+            Err(_) => format!("essa: rank {rank} panicked, which is a bug of essa; its words stand above\n"),
+        };
+        // In one write: the launcher mixes what ranks write at the same time.
+        eprint!("{words}");
         self.world.abort(1)
     }
 
