@@ -418,7 +418,7 @@ impl RunConfig {
     }
 
     fn is_graded(&self) -> bool {
-        matches!(&self.task, TaskConfig::Jsonl(task) if task.graded)
+        matches!(&self.task, TaskConfig::Jsonl(task) if task.graded.is_some())
     }
 
     fn check_decoding(&self, settings: &[Setting]) -> Result<()> {
@@ -472,7 +472,7 @@ impl RunConfig {
                 }
                 SpaceSection::Decoding { .. } if self.is_graded() => {
                     return Err(Error::config(
-                        "task.graded is true, and the space has decoding; a probability does not hang on how tokens are chosen: \
+                        "task.graded is set, and the space has decoding; a probability does not hang on how tokens are chosen: \
                          take one of them",
                     ));
                 }
@@ -724,7 +724,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
     "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
     "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
-    "task.graded", "boolean", "false", "", "jsonl: whether candidates are judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, instead of by a text. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
+    "task.graded", "string", "–", "`probability`, `log_probability`", "jsonl: has candidates judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, or by its logarithm, instead of by a text. `log_probability` makes certainty of a wrong answer cost the most. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
     "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
     "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
     "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
@@ -863,6 +863,11 @@ mod tests {
             (
                 "[model]\npath = 'm'\n[space]\nkind = 'decoding'",
                 "set generation.temperature",
+            ),
+            (
+                "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\n[space]\nkind = 'decoding'\n[task]\nkind = 'jsonl'\n\
+                 train = 't'\nprompt = 'p'\nanswer = 'a'\njudge = 'exact'\ngraded = 'probability'",
+                "task.graded is set, and the space has decoding",
             ),
             ("[model]\npath = 'm'\n[generation]\ntop_p = 1.5", "generation.top_p"),
             (

@@ -156,7 +156,7 @@ impl Alignment {
             prompts.insert(name(split), ids);
         }
         let graded = task.examples(Split::Train).par_iter().filter_map(|example| {
-            let answer = task.graded_by(example)?;
+            let (answer, _) = task.graded_by(example)?;
             Some(text.answer_ids(&example.messages, answer))
         });
         let answers = graded.collect::<Result<Vec<Vec<u32>>>>()?;
@@ -270,13 +270,13 @@ impl Alignment {
         let rollout = |(index, logarithms): &(usize, Vec<f32>)| {
             let (item, request) = (items[*index], &requests[*index]);
             let example = &examples[example(item)];
-            let probability = logarithms.iter().map(|&p| f64::from(p)).sum::<f64>().exp();
+            let (answer, grade) = self.task.graded_by(example).expect("a graded example");
             Rollout {
                 item,
                 prompt_id: example.id.clone(),
                 prompt: last_turn(example),
-                completion: self.task.graded_by(example).unwrap_or_default().into(),
-                terms: Terms::new(probability, [("probability", probability)]),
+                completion: answer.into(),
+                terms: grade.terms(logarithms.iter().map(|&p| f64::from(p)).sum()),
                 prompt_tokens: request.prompt_ids.len(),
                 tokens: request.completion_ids.len(),
                 finish_reason: Finish::Stop,

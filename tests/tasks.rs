@@ -16,7 +16,7 @@ use essa::model::{LoadOptions, Precision};
 use essa::objective::{Alignment, Item, Objective, Questions, Rollout};
 use essa::seed::Seed;
 use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, Kind};
-use essa::task::{Example, Split, Task, TaskConfig, Terms};
+use essa::task::{Example, Grade, Split, Task, TaskConfig, Terms};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -377,7 +377,7 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
     let line = |n: usize| format!("{{\"q\": \"{n}?\", \"a\": {}}}\n", n % 2);
     std::fs::write(folder.path().join("rows.jsonl"), (0..12).map(line).collect::<String>()).expect("a file");
     let config = "kind = 'jsonl'\ntrain = 'rows.jsonl'\nvalidation_size = 2\ntest_size = 2\nprompt = '{q}'\nanswer = 'a'\n\
-                  answer_map = { 0 = 'no', 1 = 'yes' }\njudge = 'exact'\ngraded = true";
+                  answer_map = { 0 = 'no', 1 = 'yes' }\njudge = 'exact'\ngraded = 'log_probability'";
     let config: TaskConfig = toml::from_str(config).expect("valid");
     let task = load(&config, 1, folder.path());
     let examples: Vec<Example> = task.examples(Split::Train).to_vec();
@@ -436,11 +436,11 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
         };
         let logarithms = engine.score(&[request], None).expect("scores").concat();
         let expected: f32 = logarithms.iter().sum();
-        assert!(
-            rollout.terms.reward > 0.0 && rollout.terms.reward < 1e-3,
-            "of random weights"
-        );
-        assert!((rollout.terms.reward.ln() - f64::from(expected)).abs() < 1e-4);
+        assert!(rollout.terms.reward < -7.0, "of random weights");
+        assert!((rollout.terms.reward - f64::from(expected)).abs() < 1e-4);
+        let probability = Grade::Probability.terms(rollout.terms.reward);
+        assert_eq!(probability.reward, rollout.terms.reward.exp());
+        assert_eq!(probability.parts, rollout.terms.parts);
     }
     for texts in [ask(Split::Train, false, 4), ask(Split::Validation, true, 2)] {
         assert!(

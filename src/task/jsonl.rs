@@ -17,7 +17,7 @@
 //! file of their own are carved off train by the seed: test first, then validation, in the order of the file.
 
 use super::splits::{self, Splits};
-use super::{Example, Message, Split, Task, Terms};
+use super::{Example, Grade, Message, Split, Task, Terms};
 use crate::error::{Error, Result};
 use crate::reward::answer::{self, Case};
 use crate::reward::format::has_word;
@@ -62,10 +62,10 @@ pub struct JsonlConfig {
     /// Whether letters of other case are other letters.
     #[serde(default)]
     pub case_sensitive: bool,
-    /// Whether candidates are judged by the probability of the gold answer, as it is spelt in the data, instead of by a text.
-    /// Validation and test are judged by texts in any case.
-    #[serde(default)]
-    pub graded: bool,
+    /// Whether, and how, candidates are judged by the probability of the gold answer, as it is spelt in the data, instead of
+    /// by a text. Validation and test are judged by texts in any case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graded: Option<Grade>,
 }
 
 /// When a response gives the answer: a name, or `{ regex = "…" }`.
@@ -89,7 +89,7 @@ pub enum Judge {
 pub struct Jsonl {
     judge: Compiled,
     case: Case,
-    graded: bool,
+    graded: Option<Grade>,
     splits: Splits,
 }
 
@@ -173,8 +173,8 @@ impl Task for Jsonl {
         Terms::new(correct, [("correct", correct)])
     }
 
-    fn graded_by<'a>(&self, example: &'a Example) -> Option<&'a str> {
-        gold(example).filter(|_| self.graded)
+    fn graded_by<'a>(&self, example: &'a Example) -> Option<(&'a str, Grade)> {
+        gold(example).zip(self.graded)
     }
 
     fn notes(&self) -> Vec<String> {
@@ -493,7 +493,7 @@ mod tests {
             answer_map: None,
             judge: Judge::Exact,
             case_sensitive: false,
-            graded: false,
+            graded: None,
         };
         (folder, config)
     }

@@ -22,9 +22,9 @@ pub trait Task: Send + Sync {
     /// response that cannot be judged is `failed` in the result, never a panic.
     fn judge(&self, example: &Example, response: &str) -> Terms;
 
-    /// The answer whose probability is what a candidate earns, where candidates are to be judged by that and not by what
-    /// they write ([`crate::objective::Questions::graded`]); for all examples of a task, or for none.
-    fn graded_by<'a>(&self, _example: &'a Example) -> Option<&'a str> {
+    /// The answer whose probability is what a candidate earns, and how, where candidates are to be judged by that and not
+    /// by what they write ([`crate::objective::Questions::graded`]); for all examples of a task, or for none.
+    fn graded_by<'a>(&self, _example: &'a Example) -> Option<(&'a str, Grade)> {
         None
     }
 
@@ -155,9 +155,49 @@ impl Terms {
     }
 }
 
+/// How the probability of the right answer pays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// As it is: what an exact match of a text sampled at temperature 1 earns on average. Once an answer is unlikely, it
+    /// hardly counts how unlikely.
+    Probability,
+    /// Its logarithm, a proper scoring rule (Gneiting and Raftery, *Strictly Proper Scoring Rules, Prediction, and
+    /// Estimation*, JASA 102, 2007): being sure of a wrong answer costs the most.
+    LogProbability,
+}
+
+impl Grade {
+    /// What an answer of this log-probability earns; the least there is, and a failure, where it is not a number.
+    pub fn terms(self, log_probability: f64) -> Terms {
+        let failed = log_probability.is_nan();
+        let logarithm = log_probability.max(f64::MIN_POSITIVE.ln());
+        let probability = logarithm.exp();
+        let reward = match self {
+            Self::Probability => probability,
+            Self::LogProbability => logarithm,
+        };
+        let parts = [("probability", probability), ("log_probability", logarithm)];
+        Terms {
+            failed,
+            ..Terms::new(reward, parts)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_answer_that_is_certain_costs_most() {
+        let [sure, unsure, broken] = [-30.0, -3.0, f64::NAN].map(|logarithm| Grade::LogProbability.terms(logarithm));
+        assert_eq!((sure.reward, unsure.reward, sure.failed), (-30.0, -3.0, false));
+        // What is no number is no verdict, and never the better for it.
+        assert!(broken.failed && broken.reward < -700.0);
+        let terms = [f64::NEG_INFINITY, 0.0].map(|logarithm| Grade::Probability.terms(logarithm));
+        assert!(terms[0].reward < 1e-300 && terms[1].reward == 1.0);
+    }
 
     #[test]
     fn a_verdict_that_is_no_number_is_a_failed_judgement() {
