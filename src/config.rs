@@ -130,6 +130,9 @@ impl SpaceConfig {
             SpaceSection::Decoding { .. } => "decoding".into(),
         };
         let mut label = self.all().map(one).collect::<Vec<_>>().join(" + ");
+        if let Some([first, end]) = self.layers {
+            label += &format!(", layers {first}..{end}");
+        }
         if let Some(budget) = self.budget {
             label += &format!(", budget {budget}");
         }
@@ -773,7 +776,7 @@ mod tests {
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nonly = ['model.layers.0']\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
-         answer = 'a'\njudge = 'exact'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
+         answer = 'a'\njudge = 'exact'\ngraded = 'probability'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
     ];
 
     /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.
@@ -805,6 +808,22 @@ mod tests {
             page.difference(&found).collect::<Vec<_>>(),
             Vec::<&String>::new(),
             "keys that nobody reads"
+        );
+    }
+
+    #[test]
+    fn a_leaderboard_tells_spaces_apart() {
+        let label = |space: &str| {
+            let text = format!("[model]\npath = 'm'\n[space]\n{space}");
+            parse(&text).expect("valid").space.label()
+        };
+        assert_eq!(
+            label("kind = 'spectral'\nrank = 4\nlayers = [15, 30]\nsubspace = 64"),
+            "spectral principal 4, layers 15..30, subspace 64"
+        );
+        assert_eq!(
+            label("kind = 'core'\nrank = 2\nalso = [{kind = 'spectral', part = 'minor', rank = 4}]"),
+            "core 2 + spectral minor 4"
         );
     }
 

@@ -122,8 +122,8 @@ CASES = [
         ("rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
         ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
     )),
-    # The paper's c_sigma is 2 lambda / n, so n has to be above 2 lambda, and 10 dimensions are none of its. With fewer
-    # seeds where one of pypop7's takes minutes.
+    # The paper's c_sigma is 2 lambda / n, so n has to be above 2 lambda. In 10 dimensions pypop7 replaces what is undefined by numbers
+    # of its own, which let the path of sigma only fade.
     *(("pypop7-lmma", *case) for case in (
         ("sphere", 40, 1.0, 0.5, None, 1e-9, 100_000, 21),
         ("rosenbrock", 40, 0.0, 0.1, None, 1e-9, 300_000, 21),

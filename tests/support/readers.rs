@@ -170,7 +170,7 @@ pub fn jsonl(bytes: &[u8]) -> Option<String> {
             answer_map: None,
             judge,
             case_sensitive: false,
-            graded: false,
+            graded: None,
         };
         match Jsonl::load(&config, Seed::new(0), Path::new(".")) {
             Ok(task) => {
