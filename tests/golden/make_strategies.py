@@ -120,7 +120,7 @@ CASES = [
         ("ellipsoid", 40, 1.0, 0.5, None, 1e-9, 300_000, 21),
         ("ellipsoid", 200, 1.0, 0.5, None, 1e-9, 1_000_000, 21),
         ("rastrigin", 10, 3.0, 2.0, 200, 1e-9, 200_000, 21),
-        ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 400_000, 21),
+        ("rastrigin", 40, 3.0, 2.0, 400, 1e-9, 150_000, 101),
     )),
     # The paper's c_sigma is 2 lambda / n, so n has to be above 2 lambda. In 10 dimensions pypop7 replaces what is undefined by numbers
     # of its own, which let the path of sigma only fade.
