@@ -701,8 +701,10 @@ fn with_nearest(message: &str) -> String {
     let nearest = expected
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-    if let Some((knob, kinds)) = kinds_with(unknown) {
-        let section = knob.key.split('.').next().unwrap_or_default();
+    if let Some((knob, kinds)) = kinds_with(unknown)
+        && let Some((section, _)) = knob.key.split_once('.')
+        && message.contains(&format!("in `{section}"))
+    {
         return format!("{message}; {} is a key of {section}.kind = {kinds}", knob.key);
     }
     match nearest {

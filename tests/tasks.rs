@@ -405,6 +405,7 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
         rollouts
     };
     let mut engine = open().engine;
+    let mut floors = 0;
     let graded = ask(Split::Train, true, examples.len());
     for (rollout, example) in graded.iter().zip(&examples) {
         // Single bytes are tokens of their own number, 256 to 258 the special ones.
@@ -435,13 +436,20 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
             candidate: 0,
         };
         let logarithms = engine.score(&[request], None).expect("scores").concat();
-        let expected: f32 = logarithms.iter().sum();
+        // No token counts for less than one of probability 0.001.
+        let floored: f64 = logarithms.iter().map(|&own| f64::from(own).max(0.001_f64.ln())).sum();
+        floors += logarithms.iter().filter(|&&own| own < -6.9078).count();
         assert!(rollout.terms.reward < -7.0, "of random weights");
-        assert!((rollout.terms.reward - f64::from(expected)).abs() < 1e-4);
-        let probability = Grade::Probability.terms(rollout.terms.reward);
-        assert_eq!(probability.reward, rollout.terms.reward.exp());
-        assert_eq!(probability.parts, rollout.terms.parts);
+        assert!((rollout.terms.reward - floored).abs() < 1e-4);
+        let probability = Grade::Probability.terms(&logarithms);
+        let whole: f64 = logarithms.iter().map(|&own| f64::from(own)).sum();
+        assert!((probability.reward / whole.exp() - 1.0).abs() < 1e-9);
+        assert_eq!(probability.parts.len(), rollout.terms.parts.len());
+        for (part, own) in &probability.parts {
+            assert!((own - rollout.terms.parts[part]).abs() < 1e-4 * own.abs(), "{part}");
+        }
     }
+    assert!(floors > 0, "the floor was met, so the test could fail");
     for texts in [ask(Split::Train, false, 4), ask(Split::Validation, true, 2)] {
         assert!(
             texts
