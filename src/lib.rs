@@ -47,3 +47,7 @@ pub mod strategy;
 pub mod sweep;
 pub mod task;
 pub mod threads;
+
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;
