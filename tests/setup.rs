@@ -676,7 +676,7 @@ fn tests_are_counted_over_all_programs() {
     let good = "echo 'test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s'";
     let bad = "echo 'test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out'";
     let skips = "echo 'farm::disk: no mount' >>\"$ESSA_TEST_SKIPS\"; echo 'essa::a::b: no: VNNI' >>\"$ESSA_TEST_SKIPS\"; \
-                 echo 'farm::disk: no mount' >>\"$ESSA_TEST_SKIPS\"";
+                 echo 'farm::disk: no file system' >>\"$ESSA_TEST_SKIPS\"";
     for (does, code, line) in [
         (format!("{good}; {good}"), 0, "10 passed, 0 failed, 2 skipped"),
         (format!("{good}; {bad}; exit 101"), 1, "8 passed, 2 failed, 1 skipped"),
@@ -693,12 +693,42 @@ fn tests_are_counted_over_all_programs() {
     let (_, _, words) = counted(&format!("{skips}; {good}"));
     assert!(
         words.contains("2 tests could not run here")
-            && words.contains("  essa::a::b: no: VNNI\n  farm::disk: no mount\n"),
+            && words.contains("  essa::a::b: no: VNNI\n  farm::disk: no file system\n  farm::disk: no mount\n"),
         "{words}"
     );
     // Each run has a cache of its own, which goes with it.
     let (_, _, words) = counted(&format!("{good}; echo \"cache $ESSA_CACHE\""));
     assert!(words.contains("/index/tmp.") && !words.contains("$HOME #1"), "{words}");
+}
+
+/// What set-up brings may not be missing where all must run; what no set-up can bring is written down. This program does it again
+/// with the variables of such a place.
+#[test]
+fn a_test_may_skip_only_what_no_set_up_can_bring() {
+    const MISSING: &str = "ESSA_TEST_MISSING";
+    if let Ok(missing) = std::env::var(MISSING) {
+        let data = missing == "data";
+        return skip(
+            if data { Missing::Data } else { Missing::Processor },
+            &format!("no {missing}"),
+        );
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (missing, strict, passes) in [("data", "", true), ("data", "1", false), ("VNNI", "1", true)] {
+        let list = folder.path().join(format!("{missing}{strict}"));
+        let output = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "a_test_may_skip_only_what_no_set_up_can_bring"])
+            .env_remove("RUST_TEST_THREADS")
+            .env(MISSING, missing)
+            .env("ESSA_TEST_STRICT", strict)
+            .env("ESSA_TEST_SKIPS", &list)
+            .output()
+            .expect("this program runs");
+        assert_eq!(output.status.success(), passes, "{missing} {strict}: {}", said(&output));
+        let line = fs::read_to_string(&list).unwrap_or_default();
+        let expected = format!("setup::a_test_may_skip_only_what_no_set_up_can_bring: no {missing}");
+        assert_eq!(line.starts_with(&expected) && line.ends_with('\n'), passes, "{line:?}");
+    }
 }
 
 /// Where CI has no data, most promises would go untested, so nothing is.
