@@ -40,7 +40,7 @@ test-alone: ## the farm's tests in one process, as where there is no MPI
 	cargo test --release --test farm
 
 fuzz-check: ## the fuzz targets compile; nothing is linked, so libFuzzer itself is left out
-	CUSTOM_LIBFUZZER_PATH=/none/libnone.a cargo check --release --locked --manifest-path fuzz/Cargo.toml --target-dir target
+	CUSTOM_LIBFUZZER_PATH=/none/libnone.a cargo check --release --locked --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}"
 
 quickstart: export MODEL := $(MODEL)
 quickstart: build ## align the small model on a small task, from nothing
