@@ -530,7 +530,6 @@ fn templates_pay_for_what_they_make() {
         }
         // Twice five seconds of a clock, and then a minute of patience for a busy machine.
         assert!(started.elapsed() < Duration::from_secs(60), "{source}: {:?}", started.elapsed());
-        eprintln!("{} {:?} {source}", grown_gib(), started.elapsed());
         assert!(grown_gib() < 8.0, "{source}: {} GiB", grown_gib());
     }
 }
