@@ -409,7 +409,7 @@ fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
         for attempt in 0.. {
             let ranks = (random() * (most_ranks + 1) as f64) as usize;
             let mut job = quietly(&mut house.align(ranks, &run));
-            let moment = whole.mul_f64(0.05 + random());
+            let moment = whole.mul_f64(0.05 + 0.6 * random());
             let started = Instant::now();
             while (attempt >= 12 || started.elapsed() < moment) && job.try_wait().expect("a status").is_none() {
                 std::thread::sleep(Duration::from_millis(2));
