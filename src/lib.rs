@@ -48,3 +48,7 @@ pub mod sweep;
 pub mod task;
 pub mod terminal;
 pub mod threads;
+
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;
