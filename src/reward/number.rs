@@ -272,4 +272,11 @@ mod tests {
         assert_eq!(Number::all_in(&"1,000 ".repeat(100_000)).len(), 100_000);
         assert_eq!(Number::all_in(&"-$".repeat(500_000)).len(), 0);
     }
+
+    #[test]
+    fn a_whole_number_is_what_is_written_with_its_digits() {
+        for value in [-1_234_567, -5, 0, 5, 100, i64::MAX, i64::MIN] {
+            assert_eq!(Some(Number::from(value)), Number::alone(&value.to_string()), "{value}");
+        }
+    }
 }
