@@ -92,7 +92,7 @@ fn composed_spaces_and_cores_are_what_they_export() {
         let cache = tempfile::tempdir().expect("a folder");
         let adapter = PeftAdapter::read(&fixture(case).join("adapter"), weights.config()).expect("an adapter");
         let modules = [Module::Q, Module::O, Module::Down];
-        let base = || spectral(&weights, Part::Principal, 3, &modules, cache.path(), &|_, _| ()).expect("a space");
+        let base = || spectral(&weights, Part::Principal, 3, &modules, cache.path(), &|_| ()).expect("a space");
         let svd = || lora_svd(&adapter, 1.0, &modules, Offsets::Relative).expect("a space");
         let composed = Space::compose(vec![("a", core(base(), &modules)), ("b", svd())]);
         for (what, space) in [

@@ -155,7 +155,7 @@ fn spectral_offsets_agree_with_changed_weights() {
         let cache = tempfile::tempdir().expect("a temporary folder");
         // Twice: computed, and read back from the cache.
         for _ in 0..2 {
-            let space = spectral(&weights, part, reference.k, &ATTENTION, cache.path(), &|_, _| {}).expect("a space");
+            let space = spectral(&weights, part, reference.k, &ATTENTION, cache.path(), &|_| ()).expect("a space");
             let mut theta = vec![0.0; space.layout().dim()];
             for slot in space.layout().slots() {
                 let path = slot.name.rsplit_once('.').expect("a module's path and a factor").0;

@@ -538,7 +538,7 @@ fn bases_that_do_not_fit_are_made_anew_and_weights_without_value_refused() {
     let space = |bytes: &[u8]| {
         std::fs::write(&path, bytes).expect("a model");
         let weights = Weights::open(&path).expect("a model");
-        spectral(&weights, Part::Principal, 1, &[Module::Q], folder.path(), &|_, _| ())
+        spectral(&weights, Part::Principal, 1, &[Module::Q], folder.path(), &|_| ())
     };
     let good = crooked(6, 2, 1, 4, 6);
     let expected = space(&good).expect("a space");

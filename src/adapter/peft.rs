@@ -1,6 +1,7 @@
 //! PEFT LoRA directories: `adapter_config.json` beside `adapter_model.safetensors`, with keys
 //! `base_model.model.<module path>.lora_A.weight` `[r, in]` and `.lora_B.weight` `[out, r]`, scale lora_alpha / r. We write the plainest
-//! form, which `peft`, vLLM and mistral.rs load unchanged, and refuse to read what we could not apply exactly.
+//! form, with one r and one lora_alpha for all modules, because loaders for serving (vLLM's `PEFTHelper`, mistral.rs) know no
+//! rank_pattern and no alpha_pattern, and refuse to read what we could not apply exactly.
 
 use crate::error::{Error, Result};
 use crate::files::{read_config_text, write_atomically};
@@ -8,8 +9,8 @@ use crate::model::safetensors::SafetensorsFiles;
 use crate::model::{ModelConfig, Module};
 use regex::{Regex, RegexBuilder};
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A LoRA adapter by layer and module.
@@ -51,6 +52,43 @@ impl Lora {
                 .collect(),
         }
     }
+
+    /// The same ΔW at another rank, by zeros, and another scale, which B takes up. `rank` is not below its own.
+    fn at(&self, rank: usize, scale: f32) -> Self {
+        let factor = self.scale / scale;
+        let padded = |row: &[f32]| -> Vec<f32> {
+            let own = row.iter().map(|b| b * factor);
+            own.chain(std::iter::repeat_n(0.0, rank - self.rank)).collect()
+        };
+        let mut a = self.a.clone();
+        a.resize(a.len() / self.rank * rank, 0.0);
+        Self {
+            rank,
+            scale,
+            a,
+            b: self.b.chunks_exact(self.rank).flat_map(padded).collect(),
+        }
+    }
+
+    /// The same ΔW without the zeros that [`Lora::at`] adds: they would be searched in vain.
+    fn trimmed(self) -> Self {
+        let inputs = self.a.len() / self.rank;
+        let is_used = |&r: &usize| {
+            let in_a = self.a[r * inputs..][..inputs].iter().any(|&a| a != 0.0);
+            in_a || self.b.iter().skip(r).step_by(self.rank).any(|&b| b != 0.0)
+        };
+        let rank = (0..self.rank).rev().find(is_used).map_or(1, |last| last + 1);
+        if rank == self.rank {
+            return self;
+        }
+        let rows = self.b.chunks_exact(self.rank);
+        Self {
+            rank,
+            scale: self.scale,
+            b: rows.flat_map(|row| &row[..rank]).copied().collect(),
+            a: self.a[..rank * inputs].to_vec(),
+        }
+    }
 }
 
 const PREFIX: &str = "base_model.model.";
@@ -58,6 +96,10 @@ const PREFIX: &str = "base_model.model.";
 impl PeftAdapter {
     /// Reads a directory and checks that every factor fits the model.
     pub fn read(directory: &Path, model: &ModelConfig) -> Result<Self> {
+        if directory.is_file() {
+            let what = "is a file, expected a PEFT LoRA directory: the folder with adapter_config.json in it";
+            return Err(Error::file(directory, what));
+        }
         let config = AdapterConfig::read(&directory.join("adapter_config.json"))?;
         let path = directory.join("adapter_model.safetensors");
         let files = SafetensorsFiles::open(std::slice::from_ref(&path))?;
@@ -116,7 +158,7 @@ impl PeftAdapter {
                     return Err(error(format!("`{key}` holds {value}, expected finite numbers")));
                 }
             }
-            adapter.modules.insert((layer, module), lora);
+            adapter.modules.insert((layer, module), lora.trimmed());
         }
         if adapter.modules.is_empty() {
             return Err(error("holds no LoRA factor".into()));
@@ -127,8 +169,10 @@ impl PeftAdapter {
     /// Writes a directory; `base_model` is what its config names as the base.
     pub fn write(&self, directory: &Path, base_model: &str) -> Result<()> {
         std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        let (rank, scale) = self.common();
         let mut tensors = BTreeMap::new();
         for (&(layer, module), lora) in &self.modules {
+            let lora = lora.at(rank, scale);
             let path = module.path(layer);
             let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
             let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
@@ -148,46 +192,34 @@ impl PeftAdapter {
         let metadata = Some([("format".to_string(), "pt".to_string())].into());
         let bytes = safetensors::serialize(views, metadata).expect("tensors with distinct names");
         write_atomically(&directory.join("adapter_model.safetensors"), &bytes)?;
-        let config = serde_json::to_string_pretty(&self.config(base_model)).expect("JSON of strings and numbers");
+        let config = self.config(base_model, rank, scale);
+        let config = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
         // The config comes last: a directory that has it is whole.
         write_atomically(&directory.join("adapter_config.json"), config.as_bytes())
     }
 
-    /// The plainest config that reproduces every rank and scale.
-    fn config(&self, base_model: &str) -> Value {
-        let mut counts = BTreeMap::new();
-        for lora in self.modules.values() {
-            *counts
-                .entry((lora.rank, (lora.scale * lora.rank as f32).to_bits()))
-                .or_insert(0) += 1;
-        }
-        let usual = counts
-            .iter()
-            .max_by_key(|(_, count)| **count)
-            .map_or((1, 1.0_f32.to_bits()), |(usual, _)| *usual);
-        let (mut ranks, mut alphas) = (Map::new(), Map::new());
-        let mut modules: Vec<&str> = Vec::new();
-        for (&(layer, module), lora) in &self.modules {
-            modules.push(module.name());
-            let alpha = lora.scale * lora.rank as f32;
-            if lora.rank != usual.0 {
-                ranks.insert(module.path(layer), json!(lora.rank));
-            }
-            if lora.rank != usual.0 || alpha.to_bits() != usual.1 {
-                alphas.insert(module.path(layer), number(alpha));
-            }
-        }
-        modules.sort_unstable();
-        modules.dedup();
+    /// One rank and one scale at which all modules can be written: the largest rank, and the scale that all have if that makes
+    /// `lora_alpha` a whole number, as some loaders want it. Otherwise 1, and B holds the scale.
+    fn common(&self) -> (usize, f32) {
+        let rank = self.modules.values().map(|lora| lora.rank).max().unwrap_or(1);
+        let mut scales = self.modules.values().map(|lora| lora.scale);
+        let first = scales.next().unwrap_or(1.0);
+        let alpha = first * rank as f32;
+        let is_kept = alpha.fract() == 0.0 && alpha / rank as f32 == first && scales.all(|scale| scale == first);
+        (rank, if is_kept { first } else { 1.0 })
+    }
+
+    fn config(&self, base_model: &str, rank: usize, scale: f32) -> Value {
+        let modules: BTreeSet<&str> = self.modules.keys().map(|(_, module)| module.name()).collect();
         json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": base_model,
-            "r": usual.0,
-            "lora_alpha": number(f32::from_bits(usual.1)),
+            "r": rank,
+            "lora_alpha": (scale * rank as f32) as u64,
             "target_modules": modules,
-            "rank_pattern": ranks,
-            "alpha_pattern": alphas,
+            "rank_pattern": {},
+            "alpha_pattern": {},
             "lora_dropout": 0.0,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -197,15 +229,6 @@ impl PeftAdapter {
             "inference_mode": true,
             "modules_to_save": null,
         })
-    }
-}
-
-/// A whole number without its decimal point, as PEFT writes `lora_alpha`.
-fn number(value: f32) -> Value {
-    if value.fract() == 0.0 {
-        json!(value as i64)
-    } else {
-        json!(value)
     }
 }
 
@@ -342,6 +365,108 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
 mod tests {
     use super::*;
     use crate::model::config::Architecture;
+    use crate::seed::Seed;
+
+    fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
+        let random = |part: u64, n: usize| {
+            Seed::new(seed)
+                .fold(part)
+                .normals(n)
+                .iter()
+                .map(|&z| z as f32)
+                .collect()
+        };
+        Lora {
+            rank,
+            scale,
+            a: random(0, rank * 6),
+            b: random(1, 5 * rank),
+        }
+    }
+
+    /// ΔW, `[5, 6]`, in f64.
+    fn delta(rank: usize, scale: f64, a: &[f32], b: &[f32]) -> Vec<f64> {
+        let entry = |row: usize, column: usize| {
+            let terms = (0..rank).map(|r| f64::from(b[row * rank + r]) * f64::from(a[r * 6 + column]));
+            scale * terms.sum::<f64>()
+        };
+        (0..30).map(|at| entry(at / 6, at % 6)).collect()
+    }
+
+    /// Case 06: a loader that knows one `r` and one `lora_alpha`, and looks at no pattern, has the same model.
+    #[test]
+    fn mixed_ranks_and_scales_are_written_for_loaders_that_know_one_of_each() {
+        let model = |modules: &[(Module, Lora)]| PeftAdapter {
+            modules: modules
+                .iter()
+                .map(|(module, lora)| ((0, *module), lora.clone()))
+                .collect(),
+        };
+        let same = [(Module::Q, lora(1, 2, 2.0)), (Module::V, lora(2, 2, 2.0))];
+        let ranks = [(Module::Q, lora(1, 5, 1.0)), (Module::V, lora(2, 2, 1.0))];
+        let scales = [(Module::Q, lora(1, 2, 1.0)), (Module::V, lora(2, 2, 2.0))];
+        let both = [
+            (Module::Q, lora(1, 3, 0.3)),
+            (Module::O, lora(2, 1, 7.5)),
+            (Module::V, lora(3, 2, 1e-3)),
+        ];
+        // A scale that r turns into no whole number is B's too.
+        let fraction = [(Module::Q, lora(1, 2, 0.3)), (Module::V, lora(2, 2, 0.3))];
+        for (modules, r, alpha) in [
+            (&same[..], 2, 4),
+            (&ranks, 5, 5),
+            (&scales, 2, 2),
+            (&both, 3, 3),
+            (&fraction, 2, 2),
+        ] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let adapter = model(modules);
+            adapter.write(folder.path(), "base").expect("an export");
+            let text = read_config_text(&folder.path().join("adapter_config.json")).expect("a config");
+            let config: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(r), &json!(alpha)));
+            assert_eq!(
+                (&config["rank_pattern"], &config["alpha_pattern"]),
+                (&json!({}), &json!({}))
+            );
+            let files = SafetensorsFiles::open(&[folder.path().join("adapter_model.safetensors")]).expect("tensors");
+            for (module, lora) in modules {
+                let read = |factor: &str| files.read(&format!("{PREFIX}{}.lora_{factor}.weight", module.path(0)));
+                let (a, b) = (read("A").expect("A"), read("B").expect("B"));
+                assert_eq!((a.len(), b.len()), (r * 6, 5 * r));
+                let found = delta(r, f64::from(alpha) / r as f64, &a, &b);
+                let expected = delta(lora.rank, f64::from(lora.scale), &lora.a, &lora.b);
+                let largest = expected.iter().map(|x| x.abs()).fold(0.0, f64::max);
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() <= 1e-6 * largest,
+                        "{module:?}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was padded to be written is not searched when it is read again.
+    #[test]
+    fn padding_is_taken_off_again() {
+        let own = lora(4, 3, 0.5);
+        let padded = own.at(7, 0.5);
+        assert_eq!((padded.rank, padded.a.len(), padded.b.len()), (7, 42, 35));
+        assert_eq!(padded.trimmed(), own);
+        // A fresh LoRA has B = 0: its directions are used all the same.
+        let fresh = Lora {
+            b: vec![0.0; 15],
+            ..own.clone()
+        };
+        assert_eq!(fresh.clone().trimmed(), fresh);
+        let nothing = Lora {
+            a: vec![0.0; 18],
+            b: vec![0.0; 15],
+            ..own
+        };
+        assert_eq!(nothing.trimmed().rank, 1);
+    }
 
     /// Widths that all differ where they may, so that no two can be taken for each other.
     fn model() -> ModelConfig {

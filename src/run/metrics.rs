@@ -157,8 +157,9 @@ impl Row {
 
 /// Analysis of variance of rewards by candidate and question. All candidates answer the same questions, so what a question
 /// is worth to all of them cancels, and what is left beside a candidate's mean and a question's is noise. None where there is none,
-/// or nothing to compare. 1 says that half of what sets candidates apart is real. Of a race
-/// only the prompts count that all candidates were asked.
+/// or nothing to compare. 1 says that half of what sets candidates apart is real. Under
+/// racing both variances are estimated on the prompts that all candidates were asked, and the noise is that of a mean over
+/// all prompts, as it is without: what is compared are those who finished.
 fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
     let judged = || evaluations.iter().filter(|e| !e.fitness.is_failed());
     let common = judged().map(|e| e.rewards.len()).min()?;
@@ -177,8 +178,8 @@ fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
             .map(move |(reward, question)| (reward - mean - question + all).powi(2))
     });
     let residual = residuals.sum::<f64>() / ((candidates - 1) * (questions - 1)) as f64;
-    let noise = residual / questions as f64;
-    let signal = standard_deviation(&means).powi(2) - noise;
+    let signal = standard_deviation(&means).powi(2) - residual / questions as f64;
+    let noise = residual / judged().map(|e| e.rewards.len()).max()? as f64;
     (noise > 0.0).then(|| signal.max(0.0) / noise)
 }
 
@@ -320,6 +321,11 @@ mod tests {
             signal_to_noise(&[evaluation(vec![1.0, 0.0]), evaluation(vec![1.0, 0.0])]),
             None
         );
+        // Racing: half of them drop out after a quarter of the prompts, which changes the estimate's error and not what it is of.
+        let mut raced = made(1.0);
+        raced.iter_mut().step_by(2).for_each(|e| e.rewards.truncate(4));
+        let raced = signal_to_noise(&raced).expect("noise");
+        assert!((raced - 4.0).abs() < 1.5, "{raced}");
     }
 
     #[test]

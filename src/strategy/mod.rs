@@ -28,7 +28,7 @@ use cem::{Cem, CemConfig};
 use cma_es::{CmaEs, CmaEsConfig};
 use guarded::Guarded;
 use lm_ma_es::{LmMaEs, LmMaEsConfig};
-use open_es::{OpenEs, OpenEsConfig};
+use open_es::{OpenEs, OpenEsConfig, Shaping};
 use random_search::{RandomSearch, RandomSearchConfig};
 use sep_cma_es::SepCmaEs;
 use serde::de::DeserializeOwned;
@@ -164,6 +164,18 @@ impl Algorithm {
         "cem",
         "random-search",
     ];
+
+    /// Whether it matters to the algorithm how members of the worse half rank among themselves. To the others they are all
+    /// alike, so a race may drop them before they are known exactly ([`crate::racing`]).
+    pub fn weighs_the_worse_half(&self) -> bool {
+        match self {
+            // Negative weights.
+            Self::Auto(config) | Self::CmaEs(config) | Self::SepCmaEs(config) => config.active,
+            Self::OpenEs(config) => config.shaping != Shaping::Utilities,
+            Self::Cem(config) => config.elite > 0.5,
+            Self::LmMaEs(_) | Self::Xnes(_) | Self::Snes(_) | Self::RandomSearch(_) => false,
+        }
+    }
 
     /// λ; none where it is left to the default.
     fn population(&self) -> Option<usize> {
