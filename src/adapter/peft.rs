@@ -364,6 +364,7 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::config::Architecture;
     use crate::seed::Seed;
 
     fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
@@ -465,5 +466,314 @@ mod tests {
             ..own
         };
         assert_eq!(nothing.trimmed().rank, 1);
+    }
+
+    /// Widths that all differ where they may, so that no two can be taken for each other.
+    fn model() -> ModelConfig {
+        ModelConfig {
+            architecture: Architecture::Llama,
+            hidden: 4,
+            layers: 2,
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 2,
+            intermediate: 5,
+            vocab: 10,
+            rms_eps: 1e-5,
+            context: 16,
+            tied: true,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            inverse_frequencies: vec![1.0],
+            eos: vec![0],
+        }
+    }
+
+    type Tensors = Vec<(String, [usize; 2], Vec<f32>)>;
+
+    /// Factors of a rank for a module by its path, `a` and `b` being their first numbers.
+    fn factors(path: &str, rank: usize, [outputs, inputs]: [usize; 2], a: f32, b: f32) -> Tensors {
+        let numbers = |first: f32, count: usize| (0..count).map(|index| first + index as f32).collect();
+        vec![
+            (
+                format!("{PREFIX}{path}.lora_A.weight"),
+                [rank, inputs],
+                numbers(a, rank * inputs),
+            ),
+            (
+                format!("{PREFIX}{path}.lora_B.weight"),
+                [outputs, rank],
+                numbers(b, outputs * rank),
+            ),
+        ]
+    }
+
+    fn read(config: &Value, tensors: &Tensors) -> Result<PeftAdapter> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, numbers)| numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            (
+                name,
+                TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes of this shape"),
+            )
+        });
+        let file = safetensors::serialize(views, None).expect("distinct names");
+        std::fs::write(folder.path().join("adapter_model.safetensors"), file).expect("a file");
+        std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).expect("a file");
+        PeftAdapter::read(folder.path(), &model())
+    }
+
+    const Q: &str = "model.layers.0.self_attn.q_proj";
+    const DOWN: &str = "model.layers.1.mlp.down_proj";
+
+    fn tensors() -> Tensors {
+        [factors(Q, 2, [6, 4], 1.0, 10.0), factors(DOWN, 1, [4, 5], -1.5, 0.5)].concat()
+    }
+
+    fn config() -> Value {
+        json!({"peft_type": "LORA", "r": 2, "lora_alpha": 3, "rank_pattern": {"down_proj": 1}})
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut config = config();
+        config[key] = value;
+        config
+    }
+
+    /// ΔW, `[out, in]`.
+    fn dense(lora: &Lora) -> Vec<f32> {
+        let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
+        let at = |o: usize, i: usize| -> f32 {
+            (0..lora.rank)
+                .map(|r| lora.b[o * lora.rank + r] * lora.a[r * inputs + i])
+                .sum()
+        };
+        (0..outputs)
+            .flat_map(|o| (0..inputs).map(move |i| lora.scale * at(o, i)))
+            .collect()
+    }
+
+    /// lora_alpha / r, or / √r with rsLoRA, where a pattern's key is the end of a module's path: as `peft` does.
+    #[test]
+    fn factors_are_read_with_their_rank_and_scale() {
+        let adapter = read(&config(), &tensors()).expect("an adapter");
+        let (q, down) = (&adapter.modules[&(0, Module::Q)], &adapter.modules[&(1, Module::Down)]);
+        assert_eq!(adapter.modules.len(), 2);
+        assert_eq!((q.rank, q.scale, down.rank, down.scale), (2, 1.5, 1, 3.0));
+        assert_eq!(q.a, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(q.b[..3], [10.0, 11.0, 12.0]);
+        assert_eq!((down.a[0], down.b.as_slice()), (-1.5, [0.5, 1.5, 2.5, 3.5].as_slice()));
+        let scales = |config: Value| {
+            let adapter = read(&config, &tensors()).expect("an adapter");
+            adapter.modules.values().map(|lora| lora.scale).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            scales(with("use_rslora", json!(true))),
+            [(3.0 / std::f64::consts::SQRT_2) as f32, 3.0]
+        );
+        assert_eq!(scales(with("use_rslora", json!(null))), [1.5, 3.0]);
+        for (key, expected) in [
+            ("q_proj", [4.0, 3.0]),
+            ("self_attn.q_proj", [4.0, 3.0]),
+            ("layers.1.mlp.down_proj", [1.5, 8.0]),
+            (r".*\.1\..*", [1.5, 8.0]),
+            (&format!("^{Q}"), [4.0, 3.0]),
+            ("proj", [1.5, 3.0]),
+            ("q_pro", [1.5, 3.0]),
+        ] {
+            assert_eq!(scales(with("alpha_pattern", json!({key: 8}))), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_applied_exactly_is_refused() {
+        let refused = |config: &Value, tensors: &Tensors, words: &str| {
+            let error = read(config, tensors).expect_err(words).to_string();
+            assert!(error.contains(words), "{error}, and not: {words}");
+        };
+        for (key, value, words) in [
+            ("peft_type", json!("IA3"), "peft_type is IA3, expected LORA"),
+            ("use_dora", json!(true), "use_dora is true; only plain LoRA"),
+            ("fan_in_fan_out", json!(true), "fan_in_fan_out is true"),
+            ("lora_bias", json!(true), "lora_bias is true"),
+            (
+                "bias",
+                json!("all"),
+                "bias is \"all\"; only plain LoRA can be applied (bias = \"none\")",
+            ),
+            (
+                "modules_to_save",
+                json!(["lm_head"]),
+                "modules_to_save is [\"lm_head\"]",
+            ),
+            ("r", json!(0), "`r` is 0, expected a whole number from 1"),
+            ("r", json!((1 << 20) + 1), "`r` is 1048577"),
+            ("r", json!(1.5), "`r` is 1.5"),
+            ("lora_alpha", json!(0), "`lora_alpha` is 0, expected a number above 0"),
+            ("lora_alpha", json!(-1), "`lora_alpha` is -1"),
+            ("lora_alpha", json!(null), "`lora_alpha` is null"),
+            ("lora_alpha", json!(1e300), "beyond single precision"),
+            ("use_rslora", json!(1), "use_rslora is 1, expected true or false"),
+            ("rank_pattern", json!([]), "rank_pattern is [], expected an object"),
+            ("alpha_pattern", json!({"(": 1}), "alpha_pattern holds `(`"),
+            ("alpha_pattern", json!({"q_proj": 0}), "alpha_pattern of `q_proj` is 0"),
+            // Within the range, so the shape tells.
+            (
+                "r",
+                json!(1 << 20),
+                "has shape [2, 4]; this model and adapter_config.json make it [1048576, 4]",
+            ),
+        ] {
+            refused(&with(key, value), &tensors(), words);
+        }
+        for key in ["use_dora", "bias", "modules_to_save", "rank_pattern"] {
+            assert!(
+                read(&with(key, json!(null)), &factors(Q, 2, [6, 4], 1.0, 1.0)).is_ok(),
+                "{key}"
+            );
+        }
+        let names = |count: usize| -> Value {
+            (0..count)
+                .map(|n| (format!("m{n}"), json!(1)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let q = factors(Q, 2, [6, 4], 1.0, 1.0);
+        refused(
+            &with("rank_pattern", names(4097)),
+            &q,
+            "rank_pattern names 4097 modules, expected at most 4096",
+        );
+        assert!(read(&with("rank_pattern", names(4096)), &q).is_ok());
+
+        let changed = |change: &dyn Fn(&mut Tensors)| {
+            let mut tensors = tensors();
+            change(&mut tensors);
+            tensors
+        };
+        for (tensors, words) in [
+            (changed(&|t| t.truncate(0)), "holds no LoRA factor"),
+            (changed(&|t| t.truncate(3)), "down_proj.lora_B.weight` is missing"),
+            (
+                changed(&|t| drop(t.remove(0))),
+                "q_proj.lora_B.weight` has no lora_A beside it",
+            ),
+            (changed(&|t| t[0].0.push('x')), "is none of the LoRA factors"),
+            (
+                factors("model.layers.2.self_attn.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is for layer 2, and the model has 2 layers",
+            ),
+            (
+                factors("model.layers.0.mlp.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is none of the LoRA factors",
+            ),
+            (
+                factors("model.layers.00.self_attn.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is none of the LoRA factors",
+            ),
+            (
+                factors(Q, 2, [7, 4], 1.0, 1.0),
+                "lora_B.weight` has shape [7, 2]; this model and adapter_config.json make it [6, 2]",
+            ),
+            (factors(Q, 2, [6, 3], 1.0, 1.0), "lora_A.weight` has shape [2, 3]"),
+            (
+                changed(&|t| t[0].2[3] = f32::NAN),
+                "lora_A.weight` holds NaN, expected finite numbers",
+            ),
+            (changed(&|t| t[3].2[0] = f32::INFINITY), "lora_B.weight` holds inf"),
+        ] {
+            refused(&config(), &tensors, words);
+        }
+        let embedding = changed(&|t| t.push(("base_model.model.model.embed_tokens.weight".into(), [1, 1], vec![1.0])));
+        refused(
+            &config(),
+            &embedding,
+            "is none of the LoRA factors of q, k, v, o, gate, up and down_proj",
+        );
+    }
+
+    #[test]
+    fn what_is_written_changes_the_model_alike() {
+        let lora = |rank: usize, scale: f32, [outputs, inputs]: [usize; 2]| Lora {
+            rank,
+            scale,
+            a: (1..=rank * inputs).map(|x| x as f32).collect(),
+            b: (1..=outputs * rank).map(|x| x as f32 / 4.0).collect(),
+        };
+        let written = |modules: Vec<((usize, Module), Lora)>| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let adapter = PeftAdapter {
+                modules: modules.into_iter().collect(),
+            };
+            let at = folder.path().join("made/for/it");
+            adapter.write(&at, "some/base").expect("a directory");
+            let config = std::fs::read_to_string(at.join("adapter_config.json")).expect("a config");
+            let again = PeftAdapter::read(&at, &model()).expect("what was written");
+            assert_eq!(
+                again.modules.keys().collect::<Vec<_>>(),
+                adapter.modules.keys().collect::<Vec<_>>()
+            );
+            for (module, lora) in &adapter.modules {
+                let (found, expected) = (dense(&again.modules[module]), dense(lora));
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() <= 1e-6 * expected.abs(),
+                        "{module:?}: {found} {expected}"
+                    );
+                }
+            }
+            serde_json::from_str::<Value>(&config).expect("JSON")
+        };
+        let even = written(vec![
+            ((1, Module::Down), lora(2, 1.5, [4, 5])),
+            ((0, Module::K), lora(2, 1.5, [2, 4])),
+            ((1, Module::K), lora(2, 1.5, [2, 4])),
+        ]);
+        assert_eq!((&even["r"], &even["lora_alpha"]), (&json!(2), &json!(3)));
+        assert_eq!(even["target_modules"], json!(["down_proj", "k_proj"]));
+        assert_eq!(
+            (&even["peft_type"], &even["base_model_name_or_path"]),
+            (&json!("LORA"), &json!("some/base"))
+        );
+        assert_eq!(
+            (&even["rank_pattern"], &even["alpha_pattern"]),
+            (&json!({}), &json!({}))
+        );
+        // Of mixed ranks and scales, and of a scale of which no whole lora_alpha comes.
+        written(vec![
+            ((0, Module::Q), lora(3, 0.5, [6, 4])),
+            ((0, Module::V), lora(1, 2.0, [2, 4])),
+            ((1, Module::Q), lora(3, 0.25, [6, 4])),
+        ]);
+        written(vec![((0, Module::O), lora(2, 0.3, [4, 6]))]);
+    }
+
+    #[test]
+    fn stacked_adapters_add_up() {
+        let one = Lora {
+            rank: 1,
+            scale: 0.5,
+            a: vec![1.0, 2.0, 3.0],
+            b: vec![4.0, 5.0],
+        };
+        let two = Lora {
+            rank: 2,
+            scale: 2.0,
+            a: vec![1.0, 0.0, -1.0, 0.5, 0.5, 4.0],
+            b: vec![1.0, 2.0, 3.0, -1.0],
+        };
+        let both = one.stack(&two);
+        // B has a row for each output: 4 · 0.5 beside 2 · (1, 2), 5 · 0.5 beside 2 · (3, −1).
+        assert_eq!(
+            (both.rank, both.scale, both.b.as_slice()),
+            (3, 1.0, [2.0, 2.0, 4.0, 2.5, 6.0, -2.0].as_slice())
+        );
+        assert_eq!(both.a, [1.0, 2.0, 3.0, 1.0, 0.0, -1.0, 0.5, 0.5, 4.0]);
+        assert_eq!(dense(&two), [4.0, 2.0, 14.0, 5.0, -1.0, -14.0]);
     }
 }

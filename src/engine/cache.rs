@@ -203,4 +203,15 @@ mod tests {
             assert!(blocks.free.iter().all(|block| !owned.contains(block)));
         }
     }
+
+    #[test]
+    fn the_last_block_can_be_taken() {
+        let mut blocks = Blocks::new(3);
+        let all = blocks.allot(0, &[7; 40], 48).expect("three of three");
+        assert!(blocks.allot(0, &[8], 1).is_none(), "none is left");
+        // Two of these are shared, so it is the third that is missing.
+        assert!(blocks.allot(0, &[7; 40], 48).is_none());
+        assert_eq!(blocks.allot(0, &[7; 40], 32).expect("what is there already").shared, 2);
+        assert_eq!(all.blocks.len(), 3);
+    }
 }
