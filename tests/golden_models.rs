@@ -303,7 +303,7 @@ fn an_export_is_the_directory_that_peft_itself_writes() {
             expected.rank,
             &modules,
             folder.path(),
-            &|_, _| {},
+            &|_| (),
         )
         .expect("a space");
         if let Some(layers) = &expected.layers {
@@ -364,7 +364,7 @@ fn an_export_added_to_the_weights_as_peft_does_is_the_candidate() {
     let adapter = |name: &str| PeftAdapter::read(&fixture(case).join(name), weights.config()).expect("an adapter");
     let svd = |name: &str| lora_svd(&adapter(name), 1.0, &ATTENTION, Offsets::Relative).expect("a space");
     let spectral = |modules: &[Module]| {
-        spectral(&weights, Part::Principal, 3, modules, folder.path(), &|_, _| {}).expect("a space")
+        spectral(&weights, Part::Principal, 3, modules, folder.path(), &|_| ()).expect("a space")
     };
     for (name, space) in [
         ("every matrix", spectral(&Module::ALL)),
