@@ -779,11 +779,12 @@ fn a_full_or_read_only_disk_says_what_is_saved() {
         .map(|word| format!("'{}'", word.to_string_lossy()))
         .collect();
     let align = words.join(" ");
+    let other = align.replace(&run.display().to_string(), &disk.join("other").display().to_string());
     // Room for the adapter and a checkpoint or two; then for everything.
     let pages: usize = expected.values().map(|bytes| bytes.len().div_ceil(4096)).sum();
     let script = format!(
         "mount -t tmpfs -o size={1}k tmpfs \"$1\" && {{ {align}; echo \"first $?\"; mount -o remount,size=64m \"$1\"; {align}; echo \"second $?\"; \
-         mount -o remount,ro \"$1\"; {align} --set seed=5 --set name=other; echo \"third $?\"; cp -r {0}/tiny {0}-copy; }}",
+         mount -o remount,ro \"$1\"; {other}; echo \"third $?\"; cp -r {0}/tiny {0}-copy; }}",
         disk.display(),
         4 * pages * 2 / 3
     );
