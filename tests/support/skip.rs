@@ -5,6 +5,7 @@
 use std::io::Write;
 
 /// What a test may find missing.
+#[allow(dead_code, reason = "each program misses some of it")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// The reference data.
