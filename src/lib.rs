@@ -50,6 +50,5 @@ pub mod terminal;
 pub mod threads;
 
 #[cfg(test)]
-#[allow(dead_code, reason = "the tests in tests/ miss more")]
 #[path = "../tests/support/skip.rs"]
 mod skip;
