@@ -160,5 +160,7 @@ mod tests {
             !is_clearly_worse(&now(&[0.0]), &[1.0, 1.0]),
             "of other questions nothing is known"
         );
+        // −1.5 with a standard error of a half is at the edge, and not beyond it.
+        assert!(!is_clearly_worse(&now(&[-1.0, -2.0]), &[0.0; 2]));
     }
 }

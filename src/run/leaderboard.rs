@@ -403,4 +403,65 @@ mod tests {
             .to_string();
         assert!(error.contains("there is no such column"), "{error}");
     }
+
+    #[test]
+    fn a_run_that_was_interrupted_or_failed_is_not_finished() {
+        let with = |status: &str| Row {
+            status: status.into(),
+            ..Default::default()
+        };
+        for status in [
+            "finished",
+            "stopped: it has converged",
+            "stopped: the mean collapsed; the best one is kept",
+        ] {
+            assert!(with(status).is_finished(), "{status}");
+        }
+        assert!(!with("interrupted").is_finished() && !with("failed: m: no such file").is_finished());
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("c.toml");
+        std::fs::write(
+            &path,
+            "name = 'study'\nseed = 7\n[model]\npath = 'm'\n[run]\nprompts = 5\n",
+        )
+        .expect("a file");
+        let config = RunConfig::load(&path, &[]).expect("a config");
+        let row = Row::failed(&config, folder.path(), &Error::config("the model is not there"));
+        assert_eq!(
+            (row.name.as_str(), row.status.as_str()),
+            ("study", "failed: the model is not there")
+        );
+        assert_eq!((row.seed, row.prompts, row.config_sha256.len()), (7, 5, 64));
+        assert_eq!(row.config_sha256, config.digest());
+        assert_eq!(
+            (row.essa.as_str(), row.directory),
+            (env!("CARGO_PKG_VERSION"), folder.path().display().to_string())
+        );
+        assert!(
+            row.finished.starts_with("20") && row.finished.ends_with('Z'),
+            "{}",
+            row.finished
+        );
+        assert_eq!((row.test, row.generations), (None, 0));
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        let pool = |test: Option<f64>, test_ci95: Option<f64>| Pool {
+            group: "a".into(),
+            runs: 1,
+            without: 0,
+            test,
+            test_ci95,
+            gain: None,
+            gain_ci95: None,
+            rollouts: 10.4,
+            wall_s: 3.6,
+        };
+        let table = pools_to_table(&[pool(Some(0.5), None), pool(None, None)]);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["a", "1", "0.500", "–", "10", "4"]);
+        assert_eq!(lines[2], ["a", "1", "–", "–", "10", "4"]);
+    }
 }

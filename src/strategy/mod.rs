@@ -762,4 +762,39 @@ mod tests {
             "{plain}"
         );
     }
+
+    /// By its own definition: the step is another when two of the worse half change places.
+    #[test]
+    fn who_weighs_the_worse_half_sees_it_change_places() {
+        let configs = [
+            serde_json::json!({ "kind": "auto", "active": true }),
+            serde_json::json!({ "kind": "cma-es", "active": true }),
+            serde_json::json!({ "kind": "cma-es", "active": false }),
+            serde_json::json!({ "kind": "sep-cma-es", "active": true }),
+            serde_json::json!({ "kind": "sep-cma-es", "active": false }),
+            serde_json::json!({ "kind": "lm-ma-es" }),
+            serde_json::json!({ "kind": "open-es" }),
+            serde_json::json!({ "kind": "open-es", "shaping": "z-score" }),
+            serde_json::json!({ "kind": "open-es", "shaping": "utilities" }),
+            serde_json::json!({ "kind": "xnes" }),
+            serde_json::json!({ "kind": "snes" }),
+            serde_json::json!({ "kind": "cem", "elite": 0.25 }),
+            serde_json::json!({ "kind": "cem", "elite": 0.5 }),
+            serde_json::json!({ "kind": "cem", "elite": 0.75 }),
+            serde_json::json!({ "kind": "random-search" }),
+        ];
+        for mut json in configs {
+            json["population"] = 8.into();
+            let config = configured(json.clone());
+            let after = |values: [f64; 8]| {
+                let mut strategy = config.build(3, &[1.0, -2.0, 0.5], Seed::new(3)).expect("builds");
+                told(strategy.as_mut(), &values);
+                strategy.state()
+            };
+            // The fifth and the last, which sit in different pairs.
+            let changes =
+                after([8.0, 4.0, 7.0, 1.0, 6.0, 3.0, 5.0, 2.0]) != after([8.0, 1.0, 7.0, 4.0, 6.0, 3.0, 5.0, 2.0]);
+            assert_eq!(config.algorithm.weighs_the_worse_half(), changes, "{json}");
+        }
+    }
 }
