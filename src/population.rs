@@ -247,9 +247,12 @@ fn from_json<T: for<'a> Deserialize<'a>>(rank: usize, bytes: &[u8]) -> Result<T>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Finish;
     use crate::objective::Sphere;
+    use crate::search::Layout;
     use crate::seed::Seed;
-    use crate::task::Split;
+    use crate::task::{Split, Terms};
+    use std::path::Path;
 
     #[test]
     fn shares_are_even_and_complete() {
@@ -297,5 +300,103 @@ mod tests {
         assert_eq!(again.rollouts, fresh.rollouts);
         let items: Vec<Item> = rest.iter().map(|rollout| rollout.item).collect();
         assert_eq!(items, [0, 2, 3, 5].map(|at| recorded[at].item));
+    }
+
+    /// Candidates of fixed worth on questions of different ease: the reward is their sum.
+    struct Worth {
+        layout: Layout,
+        ease: Vec<f64>,
+        asked: Vec<Item>,
+    }
+
+    impl Objective for Worth {
+        fn layout(&self) -> &Layout {
+            &self.layout
+        }
+
+        fn examples(&self, _: Split) -> usize {
+            self.ease.len()
+        }
+
+        fn evaluate(
+            &mut self,
+            thetas: &[Vec<f64>],
+            questions: &Questions,
+            items: &[Item],
+            take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+            _: &mut dyn FnMut() -> bool,
+        ) -> Result<bool> {
+            for &item in items {
+                let worth = thetas[item.candidate][0];
+                let reward = worth + self.ease[questions.indices[item.question]];
+                self.asked.push(Item {
+                    candidate: worth as usize,
+                    ..item
+                });
+                take(vec![Rollout {
+                    item,
+                    prompt_id: String::new(),
+                    prompt: String::new(),
+                    completion: String::new(),
+                    terms: Terms::new(reward, []),
+                    prompt_tokens: 1,
+                    tokens: 1,
+                    finish_reason: Finish::Stop,
+                }])?;
+            }
+            Ok(true)
+        }
+
+        fn digest(&self) -> Result<String> {
+            Ok("worth".into())
+        }
+
+        fn export(&self, _: &[f64], _: &Path) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The first questions of a race are the easy ones: who dropped out after them must not stand before those who had the
+    /// hard ones to answer too. Where all answer all, a score is its own mean.
+    #[test]
+    fn who_dropped_out_of_a_race_is_scored_as_if_the_questions_had_been_the_same() {
+        let questions = Questions {
+            split: Split::Train,
+            indices: (0..8).collect(),
+            seed: Seed::new(0),
+            graded: true,
+        };
+        let scores = |racing: bool| {
+            let mut objective = Worth {
+                layout: Layout::new([("x".to_string(), 1)]),
+                ease: vec![40.0, 40.0, 10.0, 10.0, 0.0, 0.0, 0.0, 0.0],
+                asked: Vec::new(),
+            };
+            let work = Work {
+                candidates: 8,
+                theta: &|candidate| vec![candidate as f64],
+                questions: &questions,
+                digest: "",
+                known: Vec::new(),
+                racing,
+            };
+            let done = evaluate(&Ranks::alone(), &mut objective, work, &mut |_| Ok(()), &mut || true);
+            let done = done.expect("evaluations").expect("nobody says stop");
+            let counts: Vec<usize> = done.evaluations.iter().map(|e| e.rewards.len()).collect();
+            let asked = (0..8).map(|candidate| {
+                objective
+                    .asked
+                    .iter()
+                    .filter(|item| item.candidate == candidate)
+                    .count()
+            });
+            assert_eq!(asked.collect::<Vec<_>>(), counts);
+            assert_eq!(done.rollouts.len(), objective.asked.len());
+            let scores: Vec<f64> = done.evaluations.iter().map(|e| e.fitness.value()).collect();
+            (counts, scores)
+        };
+        let fair: Vec<f64> = (0..8).map(|worth| f64::from(worth) + 12.5).collect();
+        assert_eq!(scores(false), (vec![8; 8], fair.clone()));
+        assert_eq!(scores(true), (vec![2, 2, 4, 4, 8, 8, 8, 8], fair));
     }
 }

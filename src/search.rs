@@ -151,3 +151,69 @@ pub fn standard_deviation(values: &[f64]) -> f64 {
     let mean = mean(values);
     (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluation(rewards: &[f64]) -> Evaluation {
+        Evaluation {
+            fitness: Fitness::new(mean(rewards)),
+            terms: BTreeMap::new(),
+            rewards: rewards.to_vec(),
+            failed: 0,
+            truncated: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        }
+    }
+
+    /// By hand: 3 of 4 right is 0.75 with deviations 3 · 0.25² + 0.75², which is 0.75, so the variance is 0.75 / 3 and the mean's a
+    /// quarter of it.
+    #[test]
+    fn a_standard_error_is_that_of_the_mean() {
+        let some = [1.0, 0.0, 1.0, 1.0];
+        assert_eq!((mean(&some), standard_deviation(&some)), (0.75, 0.5));
+        assert_eq!(evaluation(&some).standard_error(), 0.25);
+        // Four times as many, each as they were: half the error, but for n - 1.
+        let more = some.repeat(4);
+        let expected = (0.1875 / 15.0_f64).sqrt();
+        assert!((evaluation(&more).standard_error() - expected).abs() < 1e-15);
+        assert_eq!(evaluation(&[0.3]).standard_error(), 0.0, "one says nothing of others");
+        assert!(mean(&[]).is_nan());
+    }
+
+    /// Question by question: what all questions have in common is no error of the gain.
+    #[test]
+    fn a_gain_is_paired() {
+        let (gain, error) = paired_gain(&evaluation(&[4.0, 1.0, 8.0, 3.0]), &evaluation(&[3.0, 1.0, 7.0, 1.0]));
+        // Differences 1, 0, 1, 2: mean 1, variance 2 / 3.
+        assert_eq!(gain, 1.0);
+        assert!((error - (2.0 / 3.0 / 4.0_f64).sqrt()).abs() < 1e-15);
+        let (loss, _) = paired_gain(&evaluation(&[0.0, 0.0]), &evaluation(&[1.0, 0.5]));
+        assert_eq!(loss, -0.75, "the first argument is the later one");
+    }
+
+    #[test]
+    fn slots_lie_in_order_of_their_names() {
+        let layout = Layout::new([("b".to_string(), 2), ("a".to_string(), 3), ("c".to_string(), 1)]);
+        let places: Vec<(&str, usize, usize)> = layout
+            .slots()
+            .iter()
+            .map(|s| (s.name.as_str(), s.start, s.len))
+            .collect();
+        assert_eq!(places, [("a", 0, 3), ("b", 3, 2), ("c", 5, 1)]);
+        assert_eq!((layout.dim(), Layout::default().dim()), (6, 0));
+    }
+
+    #[test]
+    fn what_could_not_be_judged_ranks_last_and_is_null() {
+        let mut all = [0.5, f64::NAN, -2.0, 1.0].map(Fitness::new);
+        all.sort_by(Fitness::best_first);
+        assert_eq!(all, [1.0, 0.5, -2.0, f64::NAN].map(Fitness::new));
+        assert!(all[3].is_failed() && all[3] == Fitness::FAILED && !all[2].is_failed());
+        let text = serde_json::to_string(&all).expect("JSON");
+        assert_eq!(text, "[1.0,0.5,-2.0,null]");
+        assert_eq!(serde_json::from_str::<[Fitness; 4]>(&text).expect("and back"), all);
+    }
+}

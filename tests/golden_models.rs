@@ -363,9 +363,8 @@ fn an_export_added_to_the_weights_as_peft_does_is_the_candidate() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let adapter = |name: &str| PeftAdapter::read(&fixture(case).join(name), weights.config()).expect("an adapter");
     let svd = |name: &str| lora_svd(&adapter(name), 1.0, &ATTENTION, Offsets::Relative).expect("a space");
-    let spectral = |modules: &[Module]| {
-        spectral(&weights, Part::Principal, 3, modules, folder.path(), &|_| ()).expect("a space")
-    };
+    let spectral =
+        |modules: &[Module]| spectral(&weights, Part::Principal, 3, modules, folder.path(), &|_| ()).expect("a space");
     for (name, space) in [
         ("every matrix", spectral(&Module::ALL)),
         ("one layer", spectral(&[Module::V, Module::Up]).of_layers(1..2)),

@@ -8,13 +8,17 @@ use essa::adapter::Space;
 use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
 use essa::engine::{Engine, Limits, Request, Sampling, ScoreRequest};
+use essa::model::transformer::Products;
 use essa::model::{Module, Precision, Transformer, Weights};
 use essa::seed::Seed;
 use essa::strategy::StrategyConfig;
-use std::collections::HashSet;
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
 
 const CASE: &str = "qwen2-tied-gqa3";
 const CANDIDATES: usize = 5;
+const PRECISIONS: [Precision; 4] = [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4];
 
 /// A model, the paper's space on it, and a few distinct candidates.
 fn population(precision: Precision) -> (Engine, Space, Vec<Vec<f64>>) {
@@ -45,7 +49,7 @@ fn requests(sampling: Sampling) -> Vec<Request> {
 
 #[test]
 fn promise_1_base_weights_are_never_written() {
-    for precision in [Precision::F32, Precision::Bf16, Precision::Int8] {
+    for precision in PRECISIONS {
         let (mut engine, space, thetas) = population(precision);
         let before = engine.model().digest();
         let bank = bank(&space, &engine, &thetas);
@@ -53,6 +57,54 @@ fn promise_1_base_weights_are_never_written() {
             .generate(&requests(Sampling::default()), Some(&bank), &mut || true)
             .expect("texts");
         assert_eq!(engine.model().digest(), before, "{precision:?}");
+    }
+}
+
+/// What a digest leaves out could be written without anybody seeing it: every tensor of a model counts, in every precision,
+/// norms and biases among them, and in the twin that serves GPUs.
+#[test]
+fn promise_1_no_weight_is_left_out_of_the_digest() {
+    let digests = |folder: &Path| -> Vec<(String, String)> {
+        let weights = Weights::open(folder).expect("a model");
+        let digests = PRECISIONS.into_iter().flat_map(|precision| {
+            let fused = Transformer::load(&weights, precision.into()).expect("a model");
+            let plain = |products| Transformer::load_plain(&weights, precision.into(), products).expect("a model");
+            [
+                (format!("{precision:?}"), fused.digest()),
+                (format!("{precision:?}, reference"), plain(Products::Reference).digest()),
+                (format!("{precision:?}, library"), plain(Products::Library).digest()),
+            ]
+        });
+        digests.collect()
+    };
+    // Biases, with a head of its own and without, and none.
+    for case in ["qwen2-untied-gqa4", CASE, "llama-untied-gqa3"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::copy(fixture(case).join("config.json"), folder.path().join("config.json")).expect("a config");
+        let file = folder.path().join("model.safetensors");
+        let bytes = std::fs::read(fixture(case).join("model.safetensors")).expect("a model");
+        std::fs::write(&file, &bytes).expect("a model");
+        let expected = digests(folder.path());
+        assert_eq!(digests(folder.path()), expected, "{case}: the same weights");
+        let data = 8 + u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes")) as usize;
+        let header: BTreeMap<String, Value> = serde_json::from_slice(&bytes[8..data]).expect("a header");
+        for (name, entry) in header.iter().filter(|(name, _)| *name != "__metadata__") {
+            // The last number of the tensor, far from where it was in any precision.
+            let end = data + entry["data_offsets"][1].as_u64().expect("an offset") as usize;
+            let number: &[u8] = match entry["dtype"].as_str() {
+                Some("F32") => &[0, 0, 0x40, 0x40],
+                Some("BF16") => &[0x40, 0x40],
+                Some("F16") => &[0, 0x42],
+                other => panic!("{name} is {other:?}"),
+            };
+            let mut changed = bytes.clone();
+            changed[end - number.len()..end].copy_from_slice(number);
+            assert_ne!(changed, bytes, "{name}");
+            std::fs::write(&file, changed).expect("another model");
+            for ((how, found), (_, expected)) in digests(folder.path()).iter().zip(&expected) {
+                assert_ne!(found, expected, "{case} in {how}: the digest does not see {name}");
+            }
+        }
     }
 }
 

@@ -93,19 +93,26 @@ impl Fused {
         products.chain([&self.head]).chain(&self.embedding)
     }
 
-    /// SHA-256 over every base weight as it lies in memory: the same before and after a run (promise 1).
+    fn norms(&self) -> impl Iterator<Item = &Vec<f32>> {
+        let layers = self.layers.iter();
+        let of_layers = layers.flat_map(|layer| [&layer.input_norm, &layer.post_attention_norm]);
+        of_layers.chain([&self.norm])
+    }
+
+    /// SHA-256 over every base weight as it lies in memory, norms and biases included: the same before and after a run
+    /// (promise 1).
     pub fn digest(&self) -> String {
         let mut hash = Sha256::new();
         let mut buffer = Vec::new();
-        for matrix in self.matrices() {
-            matrix.visit_bytes(&mut |bytes| {
-                buffer.extend_from_slice(bytes);
-                if buffer.len() > 1 << 16 {
-                    hash.update(&buffer);
-                    buffer.clear();
-                }
-            });
-        }
+        let mut take = |bytes: &[u8]| {
+            buffer.extend_from_slice(bytes);
+            if buffer.len() > 1 << 16 {
+                hash.update(&buffer);
+                buffer.clear();
+            }
+        };
+        self.matrices().for_each(|matrix| matrix.visit_bytes(&mut take));
+        self.norms().flatten().for_each(|x| take(&x.to_le_bytes()));
         hash.update(&buffer);
         hex(&hash.finalize())
     }

@@ -250,7 +250,7 @@ impl Linear {
         weight + self.bias.as_ref().map_or(0, |bias| 4 * bias.len())
     }
 
-    /// Every byte of the weights in a fixed order, for digests.
+    /// Every byte of the weights and of the bias in a fixed order, for digests.
     pub fn visit_bytes(&self, visit: &mut dyn FnMut(&[u8])) {
         match &self.weight {
             Weight::Packed(weight) => weight.visit_bytes(visit),
@@ -259,6 +259,7 @@ impl Linear {
             }
             Weight::Float(weight) => slice::<bf16>(weight).iter().for_each(|x| visit(&x.to_le_bytes())),
         }
+        self.bias.iter().flatten().for_each(|x| visit(&x.to_le_bytes()));
     }
 }
 

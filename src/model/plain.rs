@@ -184,25 +184,33 @@ impl Plain {
         })
     }
 
-    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+    fn matrices(&self) -> impl Iterator<Item = &PlainLinear> {
         let layers = self
             .layers
             .iter()
             .flat_map(|layer| [&layer.qkv, &layer.o, &layer.gate, &layer.up, &layer.down]);
-        layers
-            .chain([&self.head])
-            .chain(&self.embedding)
-            .flat_map(PlainLinear::tensors)
+        layers.chain([&self.head]).chain(&self.embedding)
+    }
+
+    /// What is no matrix: biases and norms.
+    fn vectors(&self) -> impl Iterator<Item = &Tensor> {
+        let biases = self.matrices().filter_map(|matrix| matrix.bias.as_ref());
+        let norms = self
+            .layers
+            .iter()
+            .flat_map(|layer| [&layer.input_norm, &layer.post_attention_norm]);
+        biases.chain(norms).chain([&self.norm])
     }
 
     /// Bytes of all weight matrices.
     pub fn weight_bytes(&self) -> usize {
-        self.tensors()
+        self.matrices()
+            .flat_map(PlainLinear::tensors)
             .map(|tensor| tensor.numel() * tensor.kind().elt_size_in_bytes())
             .sum()
     }
 
-    /// SHA-256 over every weight matrix as it lies in memory.
+    /// SHA-256 over every base weight as it lies in memory, norms and biases included.
     pub fn digest(&self) -> String {
         let bytes = |tensor: &Tensor| -> Result<Vec<u8>> {
             let bytes = tensor
@@ -213,7 +221,7 @@ impl Plain {
             Ok(Vec::<u8>::try_from(&bytes)?)
         };
         let mut hash = Sha256::new();
-        for tensor in self.tensors() {
+        for tensor in self.matrices().flat_map(PlainLinear::tensors).chain(self.vectors()) {
             hash.update(bytes(tensor).expect("weights that can be read"));
         }
         hex(&hash.finalize())

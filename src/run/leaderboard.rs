@@ -464,4 +464,105 @@ mod tests {
         assert_eq!(lines[1], ["a", "1", "0.500", "–", "10", "4"]);
         assert_eq!(lines[2], ["a", "1", "–", "–", "10", "4"]);
     }
+
+    /// Each column is its own: gains that scatter otherwise than scores have another interval.
+    #[test]
+    fn a_pool_says_of_each_column_what_that_column_holds() {
+        let row = |test: f64, gain: f64, rollouts: usize, wall_s: f64| Row {
+            test: Some(test),
+            gain: Some(gain),
+            rollouts,
+            wall_s,
+            ..Default::default()
+        };
+        let mut rows = vec![row(0.5, 0.1, 10, 1.0), row(0.7, 0.4, 20, 2.0), row(0.6, 0.1, 60, 6.0)];
+        let pools = pool(&rows, &["strategy".into()]).expect("pools");
+        let [pool_of_three] = pools.as_slice() else {
+            panic!("{pools:?}")
+        };
+        let is = |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-9);
+        // Of the gains the deviations are 0.1, 0.2 and 0.1, their variance 0.06 / 2 = 0.03, and the mean's 0.01.
+        assert!(
+            is(pool_of_three.gain, 0.2) && is(pool_of_three.gain_ci95, 4.303 * 0.1),
+            "{pools:?}"
+        );
+        assert!(is(pool_of_three.test_ci95, 4.303 * 0.1 / 3_f64.sqrt()), "{pools:?}");
+        assert_eq!((pool_of_three.rollouts, pool_of_three.wall_s), (30.0, 3.0));
+        let (table, csv) = (pools_to_table(&pools), pools_to_csv(&pools));
+        assert!(
+            table.contains("strategy=  3     0.600 ± 0.248  0.200 ± 0.430  30        3"),
+            "{table}"
+        );
+        assert!(
+            csv.starts_with("group,runs,without,test,test_ci95,gain,gain_ci95,rollouts,wall_s\n"),
+            "{csv}"
+        );
+        // A run that came to nothing counts as one without a score, and takes part in what it cost.
+        rows.push(Row::default());
+        let pools = pool(&rows, &["strategy".into()]).expect("pools");
+        assert_eq!((pools[0].runs, pools[0].without, pools[0].rollouts), (3, 1, 22.5));
+        assert!(pools_to_table(&pools).contains("3 of 4"));
+    }
+
+    /// t's distribution function, with t = √ν tan θ: the integral of cos^(ν − 1) up to θ over that up to π/2, by Simpson's rule.
+    #[test]
+    fn the_points_of_students_t_leave_two_and_a_half_percent_above() {
+        for freedom in 1..=30_usize {
+            let integral = |end: f64| {
+                let (steps, power) = (2000, freedom as i32 - 1);
+                let at = |step: usize| (end * step as f64 / steps as f64).cos().powi(power);
+                let weight = |step: usize| if step % 2 == 1 { 4.0 } else { 2.0 };
+                let inner: f64 = (1..steps).map(|step| weight(step) * at(step)).sum();
+                (at(0) + inner + at(steps)) * end / steps as f64 / 3.0
+            };
+            let above = |t: f64| {
+                0.5 - 0.5 * integral((t / (freedom as f64).sqrt()).atan()) / integral(std::f64::consts::FRAC_PI_2)
+            };
+            let t = student_95(freedom);
+            assert!(
+                above(t - 0.0006) > 0.025 && above(t + 0.0006) < 0.025,
+                "{freedom}: {}",
+                above(t)
+            );
+        }
+        assert_eq!((student_95(31), student_95(1000)), (1.96, 1.96));
+    }
+
+    #[test]
+    fn the_best_test_score_comes_first_and_none_last() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for (name, test) in [
+            ("a", None),
+            ("d", Some(0.25)),
+            ("b", Some(0.25)),
+            ("c", Some(0.75)),
+            ("e", Some(-1.0)),
+        ] {
+            let row = Row {
+                name: name.into(),
+                test,
+                test_se: test.map(|_| 0.125),
+                directory: "elsewhere, when it was made".into(),
+                ..Default::default()
+            };
+            row.write(&folder.path().join(name)).expect("a row");
+        }
+        // Neither is a run.
+        std::fs::create_dir(folder.path().join("empty")).expect("a folder");
+        std::fs::write(folder.path().join("file"), "x").expect("a file");
+        write(folder.path()).expect("a table");
+        let table = std::fs::read_to_string(folder.path().join("leaderboard.csv")).expect("the table");
+        let names: Vec<&str> = table.lines().filter_map(|line| line.split(',').next()).collect();
+        assert_eq!(names, ["name", "c", "b", "d", "e", "a"]);
+        let rows = collect(&[folder.path().join("d"), folder.path().join("c")]).expect("rows");
+        assert_eq!(rows[1].directory, folder.path().join("d").display().to_string());
+        let lines = to_table(&rows);
+        assert!(
+            lines
+                .lines()
+                .nth(1)
+                .is_some_and(|line| line.starts_with("c    0.750 ± 0.125  –")),
+            "{lines}"
+        );
+    }
 }

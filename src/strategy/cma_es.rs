@@ -526,6 +526,7 @@ pub(super) fn cumulate(path: &mut [f64], rate: f64, scale: f64, step: &[f64]) {
 mod tests {
     use super::*;
     use crate::strategy::Strategy;
+    use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
     fn strategy(n: usize, population: usize, active: bool, antithetic: bool) -> CmaEs {
         let config = CmaEsConfig {
@@ -681,6 +682,90 @@ mod tests {
         }
         assert_eq!(cma.state.covariance.decomposed_at, gap);
         assert!(cma.state.covariance.axes.is_some());
+    }
+
+    /// All of a step in the tutorial's own words, with dense matrices: also where σ may not grow as fast as its path says
+    /// (44), and while the path of C stands still because σ grows fast (h_σ in 45 and 47).
+    #[test]
+    fn a_step_is_that_of_the_tutorial() {
+        let (n, lambda, dim) = (4, 8, 4.0);
+        for active in [false, true] {
+            let mut cma = strategy(n, lambda, active, false);
+            let p = cma.fixed.clone();
+            assert_eq!(p.lazy_gap, 1, "members are drawn with the C of the generation before");
+            let mut c = DMatrix::<f64>::identity(n, n);
+            let (mut path_sigma, mut path_c) = (DVector::<f64>::zeros(n), DVector::<f64>::zeros(n));
+            let (mut stood_still, mut was_cut) = (0, 0);
+            for generation in 0..25_i32 {
+                if generation == 12 {
+                    // Far longer than any selection makes it.
+                    cma.state.path_sigma = vec![40.0; n];
+                    path_sigma.fill(40.0);
+                }
+                let (mean, sigma) = (DVector::from_vec(cma.mean().to_vec()), cma.sigma());
+                let members: Vec<Vec<f64>> = (0..lambda).map(|member| cma.ask(member)).collect();
+                // Downhill first, then chance.
+                let chance = Seed::new(5).fold(generation as u64).normals(lambda);
+                let value = |member: usize| {
+                    if generation < 8 {
+                        members[member].iter().sum::<f64>()
+                    } else {
+                        chance[member]
+                    }
+                };
+                let values: Vec<f64> = (0..lambda).map(value).collect();
+                cma.tell(&fitness(&values));
+
+                let mut order: Vec<usize> = (0..lambda).collect();
+                order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+                let x = |rank: usize| DVector::from_vec(members[order[rank]].clone());
+                let y: Vec<DVector<f64>> = (0..lambda).map(|rank| (x(rank) - &mean) / sigma).collect();
+                let positive = || p.weights.iter().zip(&y).filter(|(w, _)| **w > 0.0);
+                let y_w: DVector<f64> = positive().map(|(w, y)| y * *w).sum(); // (41)
+                let mueff = 1.0 / positive().map(|(w, _)| w * w).sum::<f64>();
+                let eigen = SymmetricEigen::new(c.clone());
+                let inverse = eigen.eigenvalues.map(|length| 1.0 / length.sqrt());
+                let root = &eigen.eigenvectors * DMatrix::from_diagonal(&inverse) * eigen.eigenvectors.transpose();
+                path_sigma = path_sigma * (1.0 - p.cs) + &root * &y_w * (p.cs * (2.0 - p.cs) * mueff).sqrt(); // (43)
+                let length = path_sigma.norm();
+                let growth = p.cs / p.damps * (length / p.chi_n - 1.0);
+                let steady = length / (1.0 - (1.0 - p.cs).powi(2 * (generation + 1))).sqrt();
+                let h = f64::from(u8::from(steady < (1.4 + 2.0 / (dim + 1.0)) * p.chi_n));
+                path_c = path_c * (1.0 - p.cc) + &y_w * (h * (p.cc * (2.0 - p.cc) * mueff).sqrt()); // (45)
+                let delta = (1.0 - h) * p.cc * (2.0 - p.cc);
+                let decay = 1.0 + p.c1 * delta - p.c1 - p.cmu * p.weights.iter().sum::<f64>();
+                c = c * decay + &path_c * path_c.transpose() * p.c1; // (47)
+                for (w, y) in p.weights.iter().zip(&y) {
+                    let bounded = if *w < 0.0 {
+                        w * dim / (&root * y).norm_squared()
+                    } else {
+                        *w
+                    }; // (46)
+                    c += y * y.transpose() * (p.cmu * bounded);
+                }
+                stood_still += usize::from(h == 0.0);
+                was_cut += usize::from(growth > 1.0);
+
+                let what = format!("active {active}, generation {generation}");
+                let close = |found: f64, expected: f64| (found - expected).abs() < 1e-11 * (1.0 + expected.abs());
+                assert!(close(cma.sigma(), sigma * growth.min(1.0).exp()), "{what}: sigma");
+                let mean = mean + y_w * sigma; // (42)
+                for i in 0..n {
+                    assert!(close(cma.mean()[i], mean[i]), "{what}: mean");
+                    assert!(close(cma.state.path_sigma[i], path_sigma[i]), "{what}: path of sigma");
+                    assert!(close(cma.state.path_c[i], path_c[i]), "{what}: path of C");
+                    (0..=i).for_each(|j| assert!(close(cma.state.covariance.matrix.get(i, j), c[(i, j)]), "{what}: C"));
+                }
+            }
+            assert!(
+                (2..24).contains(&stood_still),
+                "h_sigma was 0 in {stood_still} of 25 generations"
+            );
+            assert!(
+                (1..12).contains(&was_cut),
+                "sigma was held back in {was_cut} of 25 generations"
+            );
+        }
     }
 
     #[test]

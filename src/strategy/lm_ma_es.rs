@@ -325,6 +325,54 @@ mod tests {
         }
     }
 
+    /// The paths and σ in the paper's own words, also where σ may not grow as fast as its path says.
+    #[test]
+    fn the_paths_and_sigma_are_those_of_the_paper() {
+        let n = 30;
+        let mut es = strategy(n, false);
+        let (w, rates) = (es.fixed.weights.clone(), es.fixed.clone());
+        let mueff = 1.0 / squared_norm(&w);
+        let mut was_cut = 0;
+        for generation in 0..6 {
+            if generation == 3 {
+                es.state.path_sigma = vec![5.0; n];
+            }
+            let before = es.state.clone();
+            es.tell(&fitness(&[3.0, 5.0, 4.0, 1.0, 0.0, 2.0]));
+            // Best first.
+            let noise = Seed::new(11).named("noise").fold(generation);
+            let z = [1, 2, 0, 5, 3, 4].map(|member| noise.fold(member).normals(n));
+            let z_w: Vec<f64> = (0..n).map(|i| (0..6).map(|rank| w[rank] * z[rank][i]).sum()).collect();
+            let path = |old: &[f64], rate: f64| -> Vec<f64> {
+                let new = old.iter().zip(&z_w);
+                new.map(|(p, z)| (1.0 - rate) * p + (mueff * rate * (2.0 - rate)).sqrt() * z)
+                    .collect()
+            };
+            let path_sigma = path(&before.path_sigma, rates.cs);
+            let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / n as f64 - 1.0);
+            was_cut += usize::from(growth > 1.0);
+            let close = |found: &[f64], expected: &[f64]| {
+                found
+                    .iter()
+                    .zip(expected)
+                    .all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs()))
+            };
+            assert!(close(&es.state.path_sigma, &path_sigma), "generation {generation}");
+            assert!(
+                close(&[es.sigma()], &[before.sigma * growth.min(1.0).exp()]),
+                "generation {generation}: {growth}"
+            );
+            for (i, cc) in rates.cc.iter().enumerate() {
+                let at = i * n..(i + 1) * n;
+                assert!(close(
+                    &es.state.directions[at.clone()],
+                    &path(&before.directions[at], *cc)
+                ));
+            }
+        }
+        assert!((1..6).contains(&was_cut), "{was_cut}");
+    }
+
     #[test]
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut es = strategy(4, true);

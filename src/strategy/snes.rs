@@ -218,11 +218,16 @@ mod tests {
     #[test]
     fn a_step_is_that_of_the_paper() {
         let u = utilities(4);
-        // (antithetic, fitness, weight of each member): the last one failed, and nobody has its utility.
+        // (antithetic, fitness, weight of each member): a member that failed leaves its utility to nobody, and members that
+        // tie share theirs.
+        let (first, last) = ((u[0] + u[1]) / 2.0, (u[1] + u[2] + u[3]) / 3.0);
         for (antithetic, values, weights) in [
             (false, [1.0, 9.0, 5.0, 4.0], [u[3], u[0], u[1], u[2]]),
             (true, [1.0, 9.0, 5.0, 4.0], [u[3], u[0], u[1], u[2]]),
             (false, [1.0, 9.0, 5.0, f64::NAN], [u[2], u[0], u[1], 0.0]),
+            (false, [5.0, 1.0, 4.0, 5.0], [first, u[3], u[2], first]),
+            (true, [5.0, 1.0, 4.0, 5.0], [first, u[3], u[2], first]),
+            (false, [1.0, 1.0, 9.0, 1.0], [last, last, u[0], last]),
         ] {
             let mut snes = strategy(antithetic);
             let members: Vec<Vec<f64>> = (0..4).map(|member| snes.ask(member)).collect();
