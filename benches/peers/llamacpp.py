@@ -4,7 +4,8 @@
 
 One model for all sequences; llama.cpp applies an adapter to a whole context, so a population runs one candidate after
 another: `--candidates 16 --sequences 8` times that, with a LoRA switched in between when `--adapter` names one.
-Prints one JSON object.
+Prints one JSON object. The other flags are the settings that change its speed: flash attention, one cache for all
+sequences or one each, its type, weights packed anew for the processor's widest instruction, rows of a step, cells a sequence.
 """
 
 import argparse
@@ -25,19 +26,29 @@ parser.add_argument("--prompt-tokens", type=int, default=45)
 parser.add_argument("--new-tokens", type=int, default=64)
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--flash", choices=["auto", "off", "on"], default="on")
+parser.add_argument("--unified", action="store_true", help="one cache that all sequences share")
+parser.add_argument("--kv", choices=["f16", "q8_0"], default="f16")
+parser.add_argument("--no-repack", action="store_true", help="weights as they lie in the file")
+parser.add_argument("--ubatch", type=int, default=512)
+parser.add_argument("--cells", type=int, help="cells of the cache for a sequence; default its length, rounded up to 256")
 arguments = parser.parse_args()
 
 llama_cpp.llama_backend_init()
 quiet = llama_cpp.llama_log_callback(lambda level, text, data: None)
 llama_cpp.llama_log_set(quiet, None)
-model = llama_cpp.llama_model_load_from_file(arguments.model.encode(), llama_cpp.llama_model_default_params())
+loading = llama_cpp.llama_model_default_params()
+loading.use_extra_bufts = not arguments.no_repack
+model = llama_cpp.llama_model_load_from_file(arguments.model.encode(), loading)
 sequences, length = arguments.sequences, arguments.prompt_tokens + arguments.new_tokens
 parameters = llama_cpp.llama_context_default_params()
-parameters.n_ctx = sequences * ((length + 255) // 256 * 256)
-parameters.n_batch = parameters.n_ubatch = 512
+parameters.n_ctx = sequences * (arguments.cells or (length + 255) // 256 * 256)
+parameters.n_batch, parameters.n_ubatch = 512, arguments.ubatch
 parameters.n_seq_max = sequences
 parameters.n_threads = parameters.n_threads_batch = arguments.threads
-parameters.flash_attn_type = 1
+parameters.flash_attn_type = {"auto": -1, "off": 0, "on": 1}[arguments.flash]
+parameters.kv_unified = arguments.unified
+parameters.type_k = parameters.type_v = {"f16": 1, "q8_0": 8}[arguments.kv]  # ggml's numbers of types
 context = llama_cpp.llama_init_from_model(model, parameters)
 assert context, "llama.cpp refused the context"
 vocabulary = llama_cpp.llama_model_get_vocab(model)
@@ -103,6 +114,12 @@ print(
             "model": arguments.model.rsplit("/", 1)[-1],
             "candidates": arguments.candidates,
             "sequences": sequences,
+            "settings": f"flash {arguments.flash}, {'one cache' if arguments.unified else 'a cache each'}, {arguments.kv}"
+            + f", {'as in the file' if arguments.no_repack else 'repacked'}, steps of {arguments.ubatch}"
+            + f", {parameters.n_ctx // sequences} cells",
+            "prompt_tokens": arguments.prompt_tokens,
+            "new_tokens": arguments.new_tokens,
+            "threads": arguments.threads,
             "adapters": len(adapters),
             "prefill_tokens_per_s": sequences * arguments.prompt_tokens / statistics.median(prefill),
             "decode_tokens_per_s": sequences * (arguments.new_tokens - 1) / statistics.median(decode),

@@ -4,6 +4,9 @@
 
 With `--candidates 16 --rank 8` every candidate is a LoRA adapter on q, k, v and o, and they run one after another, as a
 population does in this library. Prints one JSON object.
+
+`--loop forward` calls the model step by step and takes the likeliest token, which is what `generate` does less its
+processors, criteria and masks; `--cache static` and `--attention eager` are the other choices that change its speed.
 """
 
 import argparse
@@ -25,12 +28,17 @@ parser.add_argument("--prompt-tokens", type=int, default=45)
 parser.add_argument("--new-tokens", type=int, default=64)
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--loop", choices=["generate", "forward"], default="generate")
+parser.add_argument("--cache", choices=["dynamic", "static"], default="dynamic")
+parser.add_argument("--attention", choices=["sdpa", "eager"], default="sdpa")
 arguments = parser.parse_args()
 
 torch.set_num_threads(arguments.threads)
 transformers.logging.set_verbosity_error()
 folder, file = os.path.split(arguments.model)
-model = transformers.AutoModelForCausalLM.from_pretrained(folder, gguf_file=file, dtype=torch.bfloat16).eval()
+model = transformers.AutoModelForCausalLM.from_pretrained(
+    folder, gguf_file=file, dtype=torch.bfloat16, attn_implementation=arguments.attention
+).eval()
 version = f"transformers {transformers.__version__}, torch {torch.__version__}"
 if arguments.rank:
     import peft
@@ -48,17 +56,37 @@ torch.manual_seed(7)
 prompts = torch.randint(0, vocab, (arguments.sequences, arguments.prompt_tokens))
 
 
-@torch.inference_mode()
-def generate(new_tokens):
-    started = time.perf_counter()
-    out = model.generate(
+def forward(new_tokens):
+    """Greedy decoding without `generate`: the prompts, then a token of each at a time, appended to a growing cache."""
+    length = arguments.prompt_tokens + new_tokens
+    if arguments.cache == "static":
+        cache = transformers.StaticCache(config=model.config, max_cache_len=length)
+    else:
+        cache = transformers.DynamicCache(config=model.config)
+    written, ids = [prompts], prompts
+    for _ in range(new_tokens):
+        logits = model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        ids = logits[:, -1].argmax(-1, keepdim=True)
+        written.append(ids)
+    return torch.cat(written, 1)
+
+
+def library(new_tokens):
+    return model.generate(
         input_ids=prompts,
         attention_mask=torch.ones_like(prompts),
         do_sample=False,
         min_new_tokens=new_tokens,
         max_new_tokens=new_tokens,
         pad_token_id=0,
+        **({"cache_implementation": "static"} if arguments.cache == "static" else {}),
     )
+
+
+@torch.inference_mode()
+def generate(new_tokens):
+    started = time.perf_counter()
+    out = (forward if arguments.loop == "forward" else library)(new_tokens)
     assert out.shape[1] == arguments.prompt_tokens + new_tokens
     return time.perf_counter() - started
 
@@ -80,6 +108,10 @@ print(
             "engine": "transformers" + (" + peft" if arguments.rank else ""),
             "version": version,
             "model": "bf16",
+            "settings": f"{arguments.loop}, {arguments.cache} cache, {arguments.attention}",
+            "prompt_tokens": arguments.prompt_tokens,
+            "new_tokens": arguments.new_tokens,
+            "threads": arguments.threads,
             "candidates": arguments.candidates,
             "sequences": rows,
             "adapters": arguments.candidates if arguments.rank else 0,
