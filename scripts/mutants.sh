@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Finds one-line bugs that no test sees: cargo-mutants on the modules that need no libtorch and no model.
+# Finds one-line bugs that no test sees: the mutants of cargo-mutants, on the modules that need no libtorch and no model.
 #
-#   scripts/mutants.sh                         all of them; hours on two cores
+#   scripts/mutants.sh                         all of them, some twenty minutes on two idle cores
 #   scripts/mutants.sh strategy/snes racing    some of them, named as under src/
-#   SHARD=0/2 MUTANTS=/tmp/a scripts/mutants.sh strategy    every second mutant
 #
-# The whole crate takes a minute to build for one mutant. So these modules are copied to a folder of their own, $MUTANTS, and
-# become four crates there, each above the one before, with what little they name of the rest cut out of its file. A mutant
-# is built and tested in seconds. Only the unit tests of the mutant's own crate run, and for strategies the quick ones of
-# tests/strategies.rs; overflow is not checked, as in a release. What came of it stands in $MUTANTS/outcomes.
+# The whole crate takes minutes to build for one mutant. So these modules are copied to a folder of their own, $MUTANTS, and
+# become four crates there, each above the one before, with what little they name of the rest cut out of its file. There all
+# mutants are compiled at once, and an environment variable says which of them is alive (scripts/mutants), so one mutant costs a
+# run of its crate's unit tests, and for strategies of the quick ones of tests/strategies.rs. Overflow is not checked, as in a
+# release. What came of each mutant stands in $MUTANTS/outcomes, by crate; those that were missed are run again by the next call.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=27.1.0
@@ -110,8 +110,8 @@ END
 
 words() {
   manifest words words 'tch = { path = "../tch" }' | put words/Cargo.toml
-  copy words error.rs files.rs linalg.rs search.rs seed.rs
-  put words/src/lib.rs <<<'#![allow(warnings)] pub mod error; pub mod files; pub mod linalg; pub mod search; pub mod seed;'
+  copy words error.rs files.rs linalg.rs search.rs seed.rs terminal.rs
+  put words/src/lib.rs <<<'#![allow(warnings)] pub mod error; pub mod files; pub mod linalg; pub mod search; pub mod seed; pub mod terminal;'
 }
 
 strategy() {
@@ -167,34 +167,54 @@ top() {
     echo 'pub mod diagnosis; pub mod leaderboard; pub mod metrics; use serde::{Deserialize, Serialize};'
     items run/mod.rs StopReason
   } | put top/src/run/mod.rs
-  put top/src/lib.rs <<<'#![allow(warnings)] pub use middle::{engine, error, files, linalg, racing, reward, search, seed, strategy, task}; pub mod adapter; pub mod config; pub mod model; pub mod run; pub mod sweep;'
+  put top/src/lib.rs <<<'#![allow(warnings)] pub use middle::{engine, error, files, linalg, racing, reward, search, seed, strategy, task, terminal}; pub mod adapter; pub mod config; pub mod model; pub mod run; pub mod sweep;'
 }
 
-mkdir -p "$out"
+# Copies that an earlier call has rewritten.
+mkdir -p "$out/outcomes"
+find "$out" -name '*.rs.was' -delete
 libraries
 words
 strategy
 middle
 top
+cargo build --quiet --release --manifest-path scripts/mutants/Cargo.toml --target-dir "$out/tool"
+tool=$out/tool/release/mutants
 cd "$out"
 
 # A name is a file under src/ without its ending, or a folder of such.
 if [ $# -eq 0 ]; then
-  set -- strategy racing engine reward run adapter/peft task/splits search seed sweep
+  set -- strategy racing engine reward run/diagnosis run/leaderboard run/metrics adapter/peft task/splits search seed sweep
 fi
-status=0
-for crate in words strategy middle top; do
-  chosen=()
-  for name; do
-    for file in "$crate/src/$name.rs" "$crate/src/$name"/*.rs; do
-      [ -e "$file" ] && chosen+=(--file "$file")
-    done
+chosen=()
+for name; do
+  for file in {words,strategy,middle,top}/src/"$name".rs {words,strategy,middle,top}/src/"$name"/*.rs; do
+    [ ! -e "$file" ] || chosen+=(--file "$file")
   done
-  [ ${#chosen[@]} -gt 0 ] || continue
-  tests=(--lib)
-  [ $crate != strategy ] || tests+=(--test strategies -- --skip as_many_evaluations --skip invariant --skip drift)
-  cargo test --quiet -p "$crate" "${tests[@]}"
-  cargo mutants --in-place --baseline skip --timeout 60 --build-timeout 900 ${SHARD:+--shard "$SHARD"} \
-    --output "outcomes/$crate" "${chosen[@]}" -- "${tests[@]}" || status=$?
 done
-exit $status
+cargo mutants --list --json --dir . "${chosen[@]}" >list.json
+
+# program CRATE KIND..: builds tests and prints where they lie.
+program() {
+  local crate=$1
+  shift
+  cargo test --quiet --package "$crate" "$@" --no-run --message-format=json | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p'
+}
+
+for crate in words strategy middle top; do
+  grep -q "\"$crate/" list.json || continue
+  unviable=outcomes/$crate.unviable
+  touch "$unviable"
+  # What does not compile is taken out, until the rest does.
+  while "$tool" switch list.json . "$crate" "$unviable"; ! cargo test --quiet --package "$crate" --lib --no-run \
+    --message-format=json >messages.json 2>/dev/null; do
+    "$tool" blame list.json . "$crate" "$unviable" <messages.json
+  done
+  programs=("$(program "$crate" --lib) -q")
+  if [ $crate = strategy ]; then
+    programs+=("$(program strategy --test strategies) -q --skip as_many_evaluations --skip invariant --skip drift")
+  fi
+  # The words are tested where they are used, too.
+  [ $crate != words ] || programs+=("$(program top --lib) -q")
+  (cd "$crate" && RUST_BACKTRACE=0 "$tool" run ../list.json "$crate" "../$unviable" "../outcomes/$crate" 30 "${programs[@]}")
+done

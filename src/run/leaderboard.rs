@@ -565,4 +565,29 @@ mod tests {
             "{lines}"
         );
     }
+
+    #[test]
+    fn only_a_table_of_ours_is_written_over() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("leaderboard.csv");
+        let row = Row {
+            name: "a".into(),
+            ..Default::default()
+        };
+        row.write(&folder.path().join("a")).expect("a row");
+        for before in [None, Some(""), Some("name,status,test\nold,,\n")] {
+            if let Some(before) = before {
+                std::fs::write(&path, before).expect("a file");
+            }
+            write(folder.path()).expect("a table");
+            let text = std::fs::read_to_string(&path).expect("the table");
+            assert!(text.lines().nth(1).is_some_and(|line| line.starts_with("a,")), "{text}");
+        }
+        for theirs in ["model,score\n", "x"] {
+            std::fs::write(&path, theirs).expect("a file");
+            let error = write(folder.path()).expect_err("somebody's").to_string();
+            assert!(error.contains("was not written by essa"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).expect("the file"), theirs);
+        }
+    }
 }

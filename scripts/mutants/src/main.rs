@@ -59,7 +59,9 @@ fn place(at: LineColumn) -> (usize, usize) {
 impl<'a> Editor<'a> {
     fn at(&self, span: Span, genre: &str) -> Vec<&'a Mutant> {
         let all = self.mutants.get(&place(span.start()));
-        all.map_or(Vec::new(), |all| all.iter().filter(|mutant| mutant.genre == genre).copied().collect())
+        all.map_or(Vec::new(), |all| {
+            all.iter().filter(|mutant| mutant.genre == genre).copied().collect()
+        })
     }
 
     fn edit(&mut self, range: Range<usize>, mutants: &[&Mutant], parts: Vec<Part>) {
@@ -71,7 +73,10 @@ impl<'a> Editor<'a> {
         let Some(first) = block.stmts.first() else { return };
         let start = first.span().byte_range().start;
         for mutant in self.at(first.span(), "FnValue") {
-            let parts = vec![text(format!("if crate::alive({}) {{ return {}; }}", mutant.id, mutant.replacement))];
+            let parts = vec![text(format!(
+                "if crate::alive({}) {{ return {}; }}",
+                mutant.id, mutant.replacement
+            ))];
             self.edit(start..start, &[mutant], parts);
         }
     }
@@ -219,7 +224,10 @@ impl<'ast> Visit<'ast> for Editor<'_> {
                     Part::Source(left.clone()),
                     text(format!("; let r{id} = ")),
                     Part::Source(right.clone()),
-                    text(format!("; {} }})", choice(&|operator| format!("l{id} {operator} r{id}")))),
+                    text(format!(
+                        "; {} }})",
+                        choice(&|operator| format!("l{id} {operator} r{id}"))
+                    )),
                 ],
             };
             if !parts.is_empty() {
@@ -251,7 +259,10 @@ impl<'ast> Visit<'ast> for Editor<'_> {
         match &node.guard {
             None => {
                 if let [mutant] = gone[..] {
-                    let parts = vec![Part::Raw(pattern.clone()), text(format!(" if !crate::alive({})", mutant.id))];
+                    let parts = vec![
+                        Part::Raw(pattern.clone()),
+                        text(format!(" if !crate::alive({})", mutant.id)),
+                    ];
                     self.edit(pattern, &[mutant], parts);
                 }
             }
@@ -294,7 +305,10 @@ impl<'ast> Visit<'ast> for Editor<'_> {
                 if let [mutant] = self.at(field.span(), "StructField")[..] {
                     let name = &self.source[field.member.span().byte_range()];
                     let parts = vec![
-                        text(format!("{name}: if crate::alive({}) {{ ({rest}).{name} }} else {{ ", mutant.id)),
+                        text(format!(
+                            "{name}: if crate::alive({}) {{ ({rest}).{name} }} else {{ ",
+                            mutant.id
+                        )),
                         Part::Source(field.expr.span().byte_range()),
                         text(" }"),
                     ];
@@ -317,9 +331,13 @@ fn list(path: &str, of: &str) -> Vec<Mutant> {
         name: text(&mutant["name"]),
         genre: text(&mutant["genre"]),
         replacement: text(&mutant["replacement"]),
-        start: (number(&mutant["span"]["start"]["line"]), number(&mutant["span"]["start"]["column"])),
+        start: (
+            number(&mutant["span"]["start"]["line"]),
+            number(&mutant["span"]["start"]["column"]),
+        ),
     });
-    all.filter(|mutant| mutant.file.starts_with(&format!("{of}/"))).collect()
+    all.filter(|mutant| mutant.file.starts_with(&format!("{of}/")))
+        .collect()
 }
 
 fn names(path: &str) -> BTreeSet<String> {
@@ -343,8 +361,15 @@ fn switch(mutants: &[Mutant], root: &str, of: &str, unviable: &BTreeSet<String>)
             fs::copy(&path, &kept).expect("a copy");
         }
         let source = fs::read_to_string(&kept).expect("a file");
-        let mut editor = Editor { source: &source, mutants: BTreeMap::new(), edits: Vec::new() };
-        for mutant in mutants.iter().filter(|mutant| mutant.file == *file && !unviable.contains(&mutant.name)) {
+        let mut editor = Editor {
+            source: &source,
+            mutants: BTreeMap::new(),
+            edits: Vec::new(),
+        };
+        for mutant in mutants
+            .iter()
+            .filter(|mutant| mutant.file == *file && !unviable.contains(&mutant.name))
+        {
             editor.mutants.entry(mutant.start).or_default().push(mutant);
         }
         let tree = syn::parse_file(&source).expect("Rust");
@@ -361,7 +386,10 @@ fn switch(mutants: &[Mutant], root: &str, of: &str, unviable: &BTreeSet<String>)
     if !text.contains("static WHO") {
         fs::write(&library, text + SWITCH).expect("written");
     }
-    for mutant in mutants.iter().filter(|mutant| !done.contains(&mutant.id) && !unviable.contains(&mutant.name)) {
+    for mutant in mutants
+        .iter()
+        .filter(|mutant| !done.contains(&mutant.id) && !unviable.contains(&mutant.name))
+    {
         println!("not switched: {}", mutant.name);
     }
 }
@@ -391,7 +419,9 @@ fn blame(mutants: &[Mutant], root: &str, unviable: &str) {
     let (before, mut errors) = (found.len(), 0);
     for line in io::stdin().lines() {
         let line = line.expect("a line");
-        let Ok(json) = serde_json::from_str::<Value>(&line) else { continue };
+        let Ok(json) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
         let message = &json["message"];
         if message["level"] != "error" {
             continue;
@@ -401,12 +431,18 @@ fn blame(mutants: &[Mutant], root: &str, unviable: &str) {
         let mut known = false;
         for span in spans.iter().filter(|span| span["is_primary"] == true) {
             let file = span["file_name"].as_str().expect("a name");
-            let Ok(text) = fs::read_to_string(format!("{root}/{file}")) else { continue };
+            let Ok(text) = fs::read_to_string(format!("{root}/{file}")) else {
+                continue;
+            };
             if let Some(id) = innermost(&text, span["byte_start"].as_u64().expect("a number") as usize) {
                 // An operator's mutants share an edit; all of them go, and are looked at one by one.
                 let first = mutants.iter().find(|mutant| mutant.id == id).expect("an id");
                 let same = |mutant: &&Mutant| {
-                    mutant.id == id || (first.genre != "FnValue" && mutant.file == first.file && mutant.start == first.start && mutant.genre == first.genre)
+                    mutant.id == id
+                        || (first.genre != "FnValue"
+                            && mutant.file == first.file
+                            && mutant.start == first.start
+                            && mutant.genre == first.genre)
                 };
                 found.extend(mutants.iter().filter(same).map(|mutant| mutant.name.clone()));
                 known = true;
@@ -417,6 +453,7 @@ fn blame(mutants: &[Mutant], root: &str, unviable: &str) {
         }
     }
     println!("{errors} errors, {} more not viable", found.len() - before);
+    assert!(found.len() > before, "what does not compile is no mutant's fault");
     fs::write(unviable, found.into_iter().map(|name| name + "\n").collect::<String>()).expect("written");
 }
 
@@ -424,12 +461,21 @@ fn run(mutants: &[Mutant], unviable: &BTreeSet<String>, outcomes: &str, seconds:
     let mut known: BTreeMap<String, String> = fs::read_to_string(outcomes)
         .unwrap_or_default()
         .lines()
-        .filter_map(|line| line.split_once('\t').map(|(outcome, name)| (name.into(), outcome.into())))
+        .filter_map(|line| {
+            line.split_once('\t')
+                .map(|(outcome, name)| (name.into(), outcome.into()))
+        })
         .collect();
     for program in programs {
         let mut words = program.split(' ');
-        let status = Command::new(words.next().expect("a program")).args(words).stdout(Stdio::null()).status();
-        assert!(status.expect("a program").success(), "{program} fails without any mutant");
+        let status = Command::new(words.next().expect("a program"))
+            .args(words)
+            .stdout(Stdio::null())
+            .status();
+        assert!(
+            status.expect("a program").success(),
+            "{program} fails without any mutant"
+        );
     }
     for mutant in mutants {
         if unviable.contains(&mutant.name) {
@@ -471,7 +517,10 @@ fn run(mutants: &[Mutant], unviable: &BTreeSet<String>, outcomes: &str, seconds:
             println!("{outcome}\t{}", mutant.name);
         }
         known.insert(mutant.name.clone(), outcome.into());
-        let text: String = known.iter().map(|(name, outcome)| format!("{outcome}\t{name}\n")).collect();
+        let text: String = known
+            .iter()
+            .map(|(name, outcome)| format!("{outcome}\t{name}\n"))
+            .collect();
         fs::write(outcomes, text).expect("written");
     }
 }
