@@ -94,15 +94,9 @@ impl Fused {
     }
 
     fn norms(&self) -> impl Iterator<Item = &Vec<f32>> {
-        let of_layers = |layer| {
-            let Layer {
-                input_norm,
-                post_attention_norm,
-                ..
-            } = layer;
-            [input_norm, post_attention_norm]
-        };
-        self.layers.iter().flat_map(of_layers).chain([&self.norm])
+        let layers = self.layers.iter();
+        let of_layers = layers.flat_map(|layer| [&layer.input_norm, &layer.post_attention_norm]);
+        of_layers.chain([&self.norm])
     }
 
     /// SHA-256 over every base weight as it lies in memory, norms and biases included: the same before and after a run
