@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test test-long quickstart fmt clippy doc bench golden clean
+.PHONY: help setup build test test-long test-alone fuzz-check quickstart fmt clippy doc bench golden clean
 
 # The bindings would ask this variable before LIBTORCH and then link another libtorch than the one set up.
 unexport LIBTORCH_USE_PYTORCH
@@ -36,8 +36,15 @@ test: ## every test but the long ones; the last line counts them
 test-long: ## the long tests, those marked #[ignore]
 	@scripts/test.sh $(FLAGS) -- --ignored
 
+test-alone: ## the farm's tests in one process, as where there is no MPI
+	cargo test --release --test farm
+
+fuzz-check: ## the fuzz targets compile; nothing is linked, so libFuzzer itself is left out
+	CUSTOM_LIBFUZZER_PATH=/none/libnone.a cargo check --release --locked --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}"
+
+quickstart: export MODEL := $(MODEL)
 quickstart: build ## align the small model on a small task, from nothing
-	./target/release/essa align quickstart --set model.path='$(MODEL)'
+	./target/release/essa align quickstart --set model.path="$$MODEL"
 
 fmt: ## format the source
 	cargo fmt

@@ -22,8 +22,11 @@ fn main() {
     );
 
     println!("cargo:rustc-link-search=native={}", lib.display());
-    // An old-style RPATH also serves the libraries that libtorch itself asks for, which a RUNPATH would not.
-    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath,{}", lib.display());
+    // An old-style RPATH also serves the libraries that libtorch itself asks for, which a RUNPATH would not. The folder is an
+    // argument of its own: -Wl would take it apart at a comma.
+    println!("cargo:rustc-link-arg=-Wl,--disable-new-dtags,-rpath");
+    println!("cargo:rustc-link-arg=-Xlinker");
+    println!("cargo:rustc-link-arg={}", lib.display());
     if lib.join("libtorch_cuda.so").exists() {
         // Nothing here names a symbol of it, so the linker would drop it, and CUDA would be missing without a word.
         println!("cargo:rustc-link-arg=-Wl,--no-as-needed,-ltorch_cuda,--as-needed");

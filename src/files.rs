@@ -1,46 +1,151 @@
 //! How this crate writes files: to a sibling, then rename, so that a kill at any moment leaves the old file or the new
-//! one and never a part (promise 8). How it reads small ones: whole, and only if they are small. And where it keeps what
-//! can be computed again.
+//! one and never a part (promise 8). What a user named may be no file at all but a pipe, a device or a link
+//! ([`write_output`]). How small files are read: whole, and only if they are small. And where that is kept which can be
+//! computed again.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-/// Writes `bytes` to `path`, making its folder if need be.
+/// Writes `bytes` to `path`, making its folder if need be. A file that was there is replaced; its mode and owner stay.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     fs::create_dir_all(folder).map_err(Error::io(folder))?;
-    let name = path.file_name().expect("a path of a file").to_string_lossy();
-    // The process number keeps two processes that write the same file out of each other's half-written sibling.
-    let sibling = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let written = File::create(&sibling).and_then(|mut file| {
+    replace(path, bytes).map_err(Error::io(path))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?.to_string_lossy();
+    // The process number keeps two processes that write the same file out of each other's half-written sibling. A
+    // long name is cut, because the sibling's may be no longer than a name can be.
+    let start = &name[..name.floor_char_boundary(200)];
+    let sibling = folder_of(path).join(format!(".{start}.{}.tmp", std::process::id()));
+    let before = fs::metadata(path).ok();
+    // Nobody who may not read the old file shall read the new one half-written.
+    let mode = before.as_ref().map_or(0o666, |_| 0o600);
+    let mut options = OpenOptions::new();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&sibling);
+    let written = opened.and_then(|mut file| {
         file.write_all(bytes)?;
+        if let Some(before) = &before {
+            keep_owner_and_mode(&file, &sibling, before)?;
+        }
         file.sync_all()
     });
-    let renamed = written.and_then(|()| fs::rename(&sibling, path));
-    renamed.map_err(|source| {
+    written.and_then(|()| fs::rename(&sibling, path)).inspect_err(|_| {
         let _ = fs::remove_file(&sibling);
-        Error::io(path)(source)
     })
 }
 
-/// Removes what writers that were killed have left in a folder and its folders. Nobody else may be writing there.
-pub fn remove_leftovers(folder: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))?.flatten() {
+fn keep_owner_and_mode(file: &File, path: &Path, before: &Metadata) -> std::io::Result<()> {
+    let own = file.metadata()?;
+    if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
+        // Only root may give a file away; for others it becomes theirs, as with any editor.
+        let _ = chown(path, Some(before.uid()), Some(before.gid()));
+    }
+    file.set_permissions(before.permissions())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// Writes `bytes` to a path that a user named. A file is replaced as [`write_atomically`] does it, a symbolic link stays and
+/// the file that it names is replaced, and what is no file (a pipe, a device, a descriptor such as `/dev/stdout`) is
+/// written into. A pipe whose reader has gone away is no error.
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<()> {
+    check_output(path)?;
+    let written = match target(path) {
+        Target::File(file) => return write_atomically(&file, bytes),
+        // At its end: opening a descriptor's file again begins at 0, over what others wrote before.
+        Target::Stream => OpenOptions::new().append(true).open(path),
+        Target::Fixed => OpenOptions::new().write(true).truncate(true).open(path),
+    };
+    match written.and_then(|mut stream| stream.write_all(bytes)) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::io(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether [`write_output`] has a chance, to be asked before the work whose result it writes.
+pub fn check_output(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(Error::file(path, "is a folder, expected the name of a file to write")),
+        // A pipe is not opened before there is something to write: that would wait for its reader.
+        Ok(found) if found.is_file() => match OpenOptions::new().append(true).open(path) {
+            Ok(_) => Ok(()),
+            Err(e) => Err(Error::io(path)(e)),
+        },
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let Target::File(file) = target(path) else {
+                return Err(Error::io(path)(e));
+            };
+            let folder = folder_of(&file);
+            fs::create_dir_all(folder).map_err(Error::io(folder))
+        }
+        Err(e) => Err(Error::io(path)(e)),
+    }
+}
+
+/// What stands behind a name.
+enum Target {
+    /// A file, or nothing yet, at the end of all symbolic links.
+    File(PathBuf),
+    /// A pipe, a device, a socket, or one of a process' own descriptors.
+    Stream,
+    /// A file in a folder where no sibling can be made.
+    Fixed,
+}
+
+fn target(path: &Path) -> Target {
+    let mut end = path.to_path_buf();
+    // As many links as Linux follows.
+    for _ in 0..40 {
+        let folder = fs::canonicalize(folder_of(&end)).unwrap_or_else(|_| folder_of(&end).to_path_buf());
+        if folder.starts_with("/proc") {
+            return Target::Stream;
+        }
+        let Ok(link) = fs::read_link(&end) else { break };
+        end = folder.join(link);
+    }
+    match fs::metadata(&end) {
+        Ok(found) if !found.is_file() => Target::Stream,
+        Ok(_) if !can_make_files(folder_of(&end)) => Target::Fixed,
+        _ => Target::File(end),
+    }
+}
+
+fn can_make_files(folder: &Path) -> bool {
+    let attempt = folder.join(format!(".{}.tmp", std::process::id()));
+    let made = File::create(&attempt).is_ok();
+    let _ = fs::remove_file(attempt);
+    made
+}
+
+/// Removes what writers that were killed have left in a folder and its folders, as far as that can be done. Nobody else may
+/// be writing there.
+pub fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let kind = entry.file_type().map_err(Error::io(&path))?;
         let name = name.to_string_lossy();
-        if kind.is_dir() {
-            remove_leftovers(&path)?;
-        } else if kind.is_file() && name.starts_with('.') && name.ends_with(".tmp") {
-            fs::remove_file(&path).map_err(Error::io(&path))?;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => remove_leftovers(&path),
+            Ok(kind) if kind.is_file() && name.starts_with('.') && name.ends_with(".tmp") => {
+                let _ = fs::remove_file(&path);
+            }
+            _ => {}
         }
     }
-    Ok(())
 }
 
 /// Reads a whole text file.

@@ -19,7 +19,7 @@
 //!            │              adapter      reward
 //!            │              model
 //!            └──── search ─────┘
-//!            linalg · seed · files · error
+//!            linalg · seed · files · terminal · error
 //! ```
 //!
 //! Start reading at [`run::Run`], which is the whole of it on one screen; the model is [`model::transformer`], the algorithm
@@ -46,4 +46,9 @@ pub mod sensitivity;
 pub mod strategy;
 pub mod sweep;
 pub mod task;
+pub mod terminal;
 pub mod threads;
+
+#[cfg(test)]
+#[path = "../tests/support/skip.rs"]
+mod skip;

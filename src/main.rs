@@ -12,6 +12,7 @@ use essa::error::Result;
 use essa::model::{Device, LoadOptions, Precision};
 use essa::run::{StopReason, interrupt};
 use essa::task::Split;
+use essa::terminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -196,11 +197,12 @@ enum SplitName {
 }
 
 fn main() -> ExitCode {
-    match essa::threads::wait_passively().and_then(|()| run(Cli::parse().command)) {
+    essa::threads::wait_passively();
+    match run(Cli::parse().command) {
         Ok(StopReason::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("essa: {error}");
+            terminal::say(format_args!("essa: {error}"));
             ExitCode::FAILURE
         }
     }

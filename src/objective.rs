@@ -276,7 +276,7 @@ impl Alignment {
                 prompt_id: example.id.clone(),
                 prompt: last_turn(example),
                 completion: answer.into(),
-                terms: grade.terms(logarithms.iter().map(|&p| f64::from(p)).sum()),
+                terms: grade.terms(logarithms),
                 prompt_tokens: request.prompt_ids.len(),
                 tokens: request.completion_ids.len(),
                 finish_reason: Finish::Stop,

@@ -5,9 +5,11 @@
 //! with the last of these goes on as well. That takes at most 11/16 of the rollouts, 31 % less, where no two tie.
 //!
 //! Who goes on to the end is scored on all prompts, exactly as without a race. Who dropped out has seen fewer, and perhaps
-//! easier ones: its score is shifted by what the remaining prompts changed for those who saw both, and never passes
-//! that of one who finished. CMA-ES, the natural evolution strategies and CEM give the worse half no weight, so to them
-//! a race costs only what a wrong exclusion does.
+//! easier ones: its score is shifted by what the remaining prompts changed for those who saw both, and stays below
+//! that of everyone who finished. So a strategy that weighs all of the worse half alike (CMA-ES without negative weights,
+//! the natural evolution strategies, CEM up to an elite of one half, random search) takes the step that it would take without
+//! a race, unless a candidate was dropped that would have come back. One that weighs the worse half by rank or by score
+//! would be told biased scores, and a config that races it is refused ([`crate::strategy::Algorithm::weighs_the_worse_half`]).
 
 use crate::search::{Evaluation, Fitness, mean};
 use std::ops::Range;
@@ -55,7 +57,9 @@ pub fn settle(evaluations: &mut [Evaluation]) {
         let asked = evaluation.rewards.len();
         let shifts: Vec<f64> = finished.iter().map(|all| mean(all) - mean(&all[..asked])).collect();
         if !evaluation.fitness.is_failed() {
-            evaluation.fitness = Fitness::new((evaluation.fitness.value() + mean(&shifts)).min(least));
+            // Below, not level: strategies share weights among those who tie.
+            let score = evaluation.fitness.value() + mean(&shifts);
+            evaluation.fitness = Fitness::new(score.min(least.next_down()));
         }
     }
 }
@@ -115,7 +119,12 @@ mod tests {
         ];
         settle(&mut race);
         let scores: Vec<f64> = race.iter().map(|e| e.fitness.value()).collect();
-        assert_eq!(scores, [0.75, 0.25, 0.0, 0.25], "none passes one who finished");
+        assert_eq!(scores[..3], [0.75, 0.25, 0.0]);
+        assert!(
+            scores[3] < 0.25 && scores[3] > 0.2499,
+            "none reaches one who finished: {}",
+            scores[3]
+        );
         let mut failed = [evaluation(&[1.0, 1.0]), evaluation(&[0.0])];
         failed[1].fitness = Fitness::FAILED;
         settle(&mut failed);

@@ -110,4 +110,11 @@ mod tests {
         items.sort_unstable();
         assert_eq!(items, (0..100).collect::<Vec<_>>());
     }
+
+    /// As Python's hashlib and a ChaCha8 written out of its definition make them: the first 53 bits as a fraction.
+    #[test]
+    fn uniform_numbers_are_the_first_bits_of_chacha() {
+        let drawn = [0, 1, 2].map(|branch| Seed::new(1).named("sample").fold(branch).uniform());
+        assert_eq!(drawn, [0.4830110140744278, 0.6537091834968248, 0.8316338326278877]);
+    }
 }

@@ -4,8 +4,8 @@
 //! faster on a busy machine of two cores. The policy is read from the environment when the library is loaded, which is
 //! before `main`.
 
-use crate::error::{Error, Result};
 use crate::ranks::Node;
+use crate::terminal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -13,17 +13,23 @@ use std::process::Command;
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
 /// Starts this program again, in this process, with threads that wait passively, unless the user has chosen. To be called
-/// first in `main`.
-pub fn wait_passively() -> Result<()> {
+/// first in `main`. Where that cannot be done (no `/proc`, a binary that was replaced) the work is slower, and goes on.
+pub fn wait_passively() {
     if std::env::var_os(WAIT_POLICY).is_some() {
-        return Ok(());
+        return;
     }
-    let program = std::env::current_exe().map_err(Error::io("the path of this program"))?;
-    let failed = Command::new(&program)
-        .args(std::env::args_os().skip(1))
-        .env(WAIT_POLICY, "passive")
-        .exec();
-    Err(Error::io(program)(failed))
+    let start_again = |program| {
+        let mut command = Command::new(program);
+        // Comes back only if it failed.
+        command
+            .args(std::env::args_os().skip(1))
+            .env(WAIT_POLICY, "passive")
+            .exec()
+    };
+    let error = std::env::current_exe().map_or_else(|error| error, start_again);
+    terminal::say(format_args!(
+        "essa: cannot start itself again ({error}); set {WAIT_POLICY}=passive, without which it may run slower"
+    ));
 }
 
 /// Sets the number of threads of both pools: `threads`, or if that is 0, what a launcher gives, or this process' part of the

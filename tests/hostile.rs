@@ -25,6 +25,8 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use readers::READERS;
 use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// The seeds are good files, and every input that the fuzz targets keep is harmless. `ESSA_BLESS=1` writes the seeds anew.
@@ -159,6 +161,9 @@ impl Damage {
 /// Each key of a GGUF model, as no model has it.
 #[test]
 fn a_model_of_absurd_sizes_is_refused_in_a_sentence() {
+    if !alone("a_model_of_absurd_sizes_is_refused_in_a_sentence") {
+        return;
+    }
     let float = |value: f32| (6, value.to_le_bytes().to_vec());
     let whole = |value: u32| (4, value.to_le_bytes().to_vec());
     let huge = (10, (1_u64 << 40).to_le_bytes().to_vec());
@@ -245,21 +250,54 @@ fn a_model_of_absurd_sizes_is_refused_in_a_sentence() {
     }
 }
 
-/// A claim is refused with these words, at once, and before memory of its size is asked for.
-fn claims(read: impl FnOnce() -> Option<String>, says: &str) {
-    let (started, before) = (Instant::now(), peak_gib());
-    let message = read().unwrap_or_else(|| panic!("taken, instead of: {says}"));
-    assert!(message.contains(says), "{message:?} does not say {says:?}");
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "{says}: {:?}",
-        started.elapsed()
-    );
-    assert!(peak_gib() - before < 3.0, "{says}: {} GiB more", peak_gib() - before);
+/// Whether this process is alone with a test. If it is not, the test was done now, by this program in a process of its own: what
+/// is measured of a process there is the test's, whatever runs beside it.
+fn alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        START.get_or_init(peak_gib);
+        return true;
+    }
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", test])
+        .env(ALONE, "1")
+        // Each thread would reserve addresses for what it may allocate one day, and a large machine has many.
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("RAYON_NUM_THREADS", "2")
+        .output()
+        .expect("this program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(" 1 passed"), "{said}");
+    false
 }
 
-/// The most address space that this process ever had. Templates run beside this one on stacks of a quarter each, so a
-/// difference below a few is noise.
+const ALONE: &str = "ESSA_TEST_ALONE";
+
+/// What a process that is alone with its test had asked for before.
+static START: OnceLock<f64> = OnceLock::new();
+
+/// A claim is refused with these words, at once, and before memory of its size is asked for. For tests that are [`alone`].
+fn claims(read: impl FnOnce() -> Option<String>, says: &str) {
+    let started = cpu_seconds();
+    let message = read().unwrap_or_else(|| panic!("taken, instead of: {says}"));
+    assert!(message.contains(says), "{message:?} does not say {says:?}");
+    let took = cpu_seconds() - started;
+    assert!(took < 5.0, "{says}: {took} seconds");
+    assert!(grown_gib() < 0.5, "{says}: {} GiB more", grown_gib());
+}
+
+/// What this thread has had of a processor: whatever else runs does not count.
+fn cpu_seconds() -> f64 {
+    let spent = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds = spent.split_whitespace().next().expect("the first of three numbers");
+    nanoseconds.parse::<f64>().expect("a number") / 1e9
+}
+
+/// The most that this process has asked for since its test began.
+fn grown_gib() -> f64 {
+    peak_gib() - START.get().expect("a process that is alone with its test")
+}
+
+/// The most address space that this process ever had, used or not.
 fn peak_gib() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status
@@ -272,6 +310,9 @@ fn peak_gib() -> f64 {
 
 #[test]
 fn claims_of_containers_are_held_against_the_file() {
+    if !alone("claims_of_containers_are_held_against_the_file") {
+        return;
+    }
     let says = |writer: &mut GgufWriter, what: &str| claims(|| readers::gguf(&writer.finish()), what);
     for kind in [0, 4, 8, 9, 12] {
         says(GgufWriter::default().array("huge", kind, 1 << 60, &[0; 64]), "huge");
@@ -350,6 +391,9 @@ fn an_index_does_not_lead_out_of_its_folder() {
 
 #[test]
 fn an_adapter_of_absurd_numbers_is_refused_in_a_sentence() {
+    if !alone("an_adapter_of_absurd_numbers_is_refused_in_a_sentence") {
+        return;
+    }
     let (_, bytes) = seeds::of("peft").swap_remove(1);
     let text = bytes.iter().map(|&byte| char::from(byte)).collect::<String>();
     for (from, to, says) in [
@@ -432,6 +476,9 @@ fn a_run_of_absurd_numbers_is_refused_in_a_sentence() {
 
 #[test]
 fn a_line_without_an_end_is_refused() {
+    if !alone("a_line_without_an_end_is_refused") {
+        return;
+    }
     let line = format!("{{\"q\": \"{}\", \"a\": 1}}", "x".repeat(17 << 20));
     claims(|| readers::jsonl(line.as_bytes()), "line 1 has 17 MiB");
     let deep = format!("{{\"q\": {}", "[".repeat(100_000));
@@ -441,6 +488,9 @@ fn a_line_without_an_end_is_refused() {
 /// Templates that ask for memory or time without end. Each is refused on the budget, in seconds.
 #[test]
 fn templates_pay_for_what_they_make() {
+    if !alone("templates_pay_for_what_they_make") {
+        return;
+    }
     // The most that minijinja repeats: a few bytes until somebody goes through it.
     let list = "([1] * 100000000)";
     for source in [
@@ -478,8 +528,9 @@ fn templates_pay_for_what_they_make() {
             Ok(text) => assert!(text.len() < 1 << 20, "{source}: {} bytes", text.len()),
             Err(error) => _ = readers::refused(&error, "the chat template"),
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{source}: {:?}", started.elapsed());
-        assert!(peak_gib() < 64.0, "{source}: {} GiB", peak_gib());
+        // Twice five seconds of a clock, and then a minute of patience for a busy machine.
+        assert!(started.elapsed() < Duration::from_secs(60), "{source}: {:?}", started.elapsed());
+        assert!(grown_gib() < 8.0, "{source}: {} GiB", grown_gib());
     }
 }
 
@@ -538,7 +589,7 @@ fn bases_that_do_not_fit_are_made_anew_and_weights_without_value_refused() {
     let space = |bytes: &[u8]| {
         std::fs::write(&path, bytes).expect("a model");
         let weights = Weights::open(&path).expect("a model");
-        spectral(&weights, Part::Principal, 1, &[Module::Q], folder.path(), &|_, _| ())
+        spectral(&weights, Part::Principal, 1, &[Module::Q], folder.path(), &|_| ())
     };
     let good = crooked(6, 2, 1, 4, 6);
     let expected = space(&good).expect("a space");

@@ -1,14 +1,14 @@
 //! Promise 7, that the prompts of train, validation and test never mix, and the part of promise 6 that is about
-//! judges: whatever a model writes, a judgement is data. Both for each task that there is. The tests that read
-//! reference data look for it in `$ESSA_TEST_DATA`, else in `shared/data` beside the repository, and pass with a line
-//! that begins `skipped:` where there is none.
+//! judges: whatever a model writes, a judgement is data. Both for each task that there is.
 
+mod common;
 #[path = "support/gguf_writer.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod gguf_writer;
 #[path = "support/tiny_model.rs"]
 mod tiny_model;
 
+use common::data_folder_with;
 use essa::adapter::Space;
 use essa::engine::text::Opened;
 use essa::engine::{Limits, Sampling, ScoreRequest};
@@ -19,7 +19,7 @@ use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, 
 use essa::task::{Example, Grade, Split, Task, TaskConfig, Terms};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
@@ -99,7 +99,7 @@ fn the_same_seed_gives_the_same_examples() {
 
 #[test]
 fn sst2_is_a_task() {
-    let Some(data) = data("classify/sst2_train.jsonl") else {
+    let Some(data) = data_folder_with("classify/sst2_train.jsonl") else {
         return;
     };
     let config: TaskConfig = toml::from_str(
@@ -130,7 +130,9 @@ fn sst2_is_a_task() {
 
 #[test]
 fn gsm8k_is_a_task() {
-    let Some(data) = data("gsm8k/train.jsonl") else { return };
+    let Some(data) = data_folder_with("gsm8k/train.jsonl") else {
+        return;
+    };
     let config: TaskConfig = toml::from_str(
         r#"
         kind = "jsonl"
@@ -354,17 +356,6 @@ fn assert_apart(task: &dyn Task) {
     assert_eq!(ids.len(), all(task).count(), "an id is there twice");
 }
 
-/// The folder of reference data, if it has `file`.
-fn data(file: &str) -> Option<PathBuf> {
-    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    let folder = std::env::var_os("ESSA_TEST_DATA").map_or_else(beside, PathBuf::from);
-    if folder.join(file).exists() {
-        return Some(folder);
-    }
-    println!("skipped: no {} (set ESSA_TEST_DATA)", folder.join(file).display());
-    None
-}
-
 // ----------------------------------------------------------------------------------------------------- graded rewards
 
 /// Where a task is graded, a candidate earns the probability of the gold answer and the end of the turn, token by token
@@ -405,6 +396,7 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
         rollouts
     };
     let mut engine = open().engine;
+    let mut floors = 0;
     let graded = ask(Split::Train, true, examples.len());
     for (rollout, example) in graded.iter().zip(&examples) {
         // Single bytes are tokens of their own number, 256 to 258 the special ones.
@@ -435,13 +427,20 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
             candidate: 0,
         };
         let logarithms = engine.score(&[request], None).expect("scores").concat();
-        let expected: f32 = logarithms.iter().sum();
+        // No token counts for less than one of probability 0.001.
+        let floored: f64 = logarithms.iter().map(|&own| f64::from(own).max(0.001_f64.ln())).sum();
+        floors += logarithms.iter().filter(|&&own| own < -6.9078).count();
         assert!(rollout.terms.reward < -7.0, "of random weights");
-        assert!((rollout.terms.reward - f64::from(expected)).abs() < 1e-4);
-        let probability = Grade::Probability.terms(rollout.terms.reward);
-        assert_eq!(probability.reward, rollout.terms.reward.exp());
-        assert_eq!(probability.parts, rollout.terms.parts);
+        assert!((rollout.terms.reward - floored).abs() < 1e-4);
+        let probability = Grade::Probability.terms(&logarithms);
+        let whole: f64 = logarithms.iter().map(|&own| f64::from(own)).sum();
+        assert!((probability.reward / whole.exp() - 1.0).abs() < 1e-9);
+        assert_eq!(probability.parts.len(), rollout.terms.parts.len());
+        for (part, own) in &probability.parts {
+            assert!((own - rollout.terms.parts[part]).abs() < 1e-4 * own.abs(), "{part}");
+        }
     }
+    assert!(floors > 0, "the floor was met, so the test could fail");
     for texts in [ask(Split::Train, false, 4), ask(Split::Validation, true, 2)] {
         assert!(
             texts

@@ -2,10 +2,12 @@
 //! the reference data are held against `tokenizer.json` and against the same tokenizer put through GGUF metadata, chats
 //! against Jinja (`tests/golden/make_chat_templates.py`). And whatever is in a file, nothing panics.
 
+mod common;
 #[path = "support/gguf_writer.rs"]
 #[allow(dead_code)]
 mod gguf_writer;
 
+use common::{Missing, data, real_model, skip};
 use essa::engine::chat_template::ChatTemplate;
 use essa::engine::tokenizer::Tokenizer;
 use essa::model::gguf::Gguf;
@@ -65,15 +67,17 @@ fn through_both_ways(model: &str) {
 
 #[test]
 fn vectors_through_a_real_gguf() {
-    let (Some(data), Some(path)) = (test_data(), test_model()) else {
+    let (Some(data), Some(path)) = (test_data(), real_model()) else {
         return;
     };
     let gguf = Gguf::open(&path).unwrap();
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     let pre = gguf.get_str("tokenizer.ggml.pre").unwrap();
     let Some((model, _)) = MODELS.iter().find(|(_, rule)| *rule == pre) else {
-        println!("skipped: no vectors for the tokenizer {pre} of {}", path.display());
-        return;
+        return skip(
+            Missing::Data,
+            &format!("no vectors for the tokenizer {pre} of {}", path.display()),
+        );
     };
     agree(model, &tokenizer, &vectors(&data, model));
     if *model == "smollm2" {
@@ -537,35 +541,7 @@ fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// The reference tokenizers: `$ESSA_TEST_DATA/tokenizers`, or those of the shared folder beside the repository.
+/// The reference tokenizers.
 fn test_data() -> Option<PathBuf> {
-    let data = match std::env::var_os("ESSA_TEST_DATA").filter(|path| !path.is_empty()) {
-        Some(data) => PathBuf::from(data),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"),
-    };
-    let found = Some(data.join("tokenizers")).filter(|folder| folder.is_dir());
-    if found.is_none() {
-        println!("skipped: {} has no tokenizers; set ESSA_TEST_DATA", data.display());
-    }
-    found
-}
-
-/// A real model: `$ESSA_TEST_MODEL`, or the first GGUF file in `~/.cache/essa/models`.
-fn test_model() -> Option<PathBuf> {
-    let found = std::env::var_os("ESSA_TEST_MODEL")
-        .filter(|path| !path.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| {
-            let folder = Path::new(&std::env::var_os("HOME")?).join(".cache/essa/models");
-            let files = std::fs::read_dir(folder)
-                .ok()?
-                .filter_map(|entry| Some(entry.ok()?.path()));
-            files
-                .filter(|path| path.extension().is_some_and(|extension| extension == "gguf"))
-                .min()
-        });
-    if found.is_none() {
-        println!("skipped: no model in ESSA_TEST_MODEL or ~/.cache/essa/models");
-    }
-    found
+    data("tokenizers")
 }

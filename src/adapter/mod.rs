@@ -162,11 +162,18 @@ impl Space {
         self.searching(|basis, _| layers.contains(&basis.layer))
     }
 
-    /// The same space, of which only the slots are searched whose names begin with one of these.
-    pub fn only(self, prefixes: &[String]) -> Self {
+    /// The same space, of which only the slots are searched whose names begin with one of these, up to a dot. What comes before a
+    /// module's path (the number of a composed space, the adapter of a mix) may be left out, and then means all of them.
+    pub fn only(self, beginnings: &[String]) -> Self {
         self.searching(|basis, factors| {
             let slot = basis.slot(factors);
-            prefixes.iter().any(|prefix| slot.starts_with(prefix.as_str()))
+            let parts = basis.prefix.match_indices('.').map(|(dot, _)| dot + 1);
+            let mut names = std::iter::once(0).chain(parts).map(|start| &slot[start..]);
+            let begins = |name: &str, beginning: &str| {
+                let rest = name.strip_prefix(beginning.trim_end_matches('.'));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            };
+            names.any(|name| beginnings.iter().any(|beginning| begins(name, beginning)))
         })
     }
 

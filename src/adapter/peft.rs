@@ -1,6 +1,7 @@
 //! PEFT LoRA directories: `adapter_config.json` beside `adapter_model.safetensors`, with keys
 //! `base_model.model.<module path>.lora_A.weight` `[r, in]` and `.lora_B.weight` `[out, r]`, scale lora_alpha / r. We write the plainest
-//! form, which `peft`, vLLM and mistral.rs load unchanged, and refuse to read what we could not apply exactly.
+//! form, with one r and one lora_alpha for all modules, because loaders for serving (vLLM's `PEFTHelper`, mistral.rs) know no
+//! rank_pattern and no alpha_pattern, and refuse to read what we could not apply exactly.
 
 use crate::error::{Error, Result};
 use crate::files::{read_config_text, write_atomically};
@@ -8,8 +9,8 @@ use crate::model::safetensors::SafetensorsFiles;
 use crate::model::{ModelConfig, Module};
 use regex::{Regex, RegexBuilder};
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// A LoRA adapter by layer and module.
@@ -51,6 +52,43 @@ impl Lora {
                 .collect(),
         }
     }
+
+    /// The same ΔW at another rank, by zeros, and another scale, which B takes up. `rank` is not below its own.
+    fn at(&self, rank: usize, scale: f32) -> Self {
+        let factor = self.scale / scale;
+        let padded = |row: &[f32]| -> Vec<f32> {
+            let own = row.iter().map(|b| b * factor);
+            own.chain(std::iter::repeat_n(0.0, rank - self.rank)).collect()
+        };
+        let mut a = self.a.clone();
+        a.resize(a.len() / self.rank * rank, 0.0);
+        Self {
+            rank,
+            scale,
+            a,
+            b: self.b.chunks_exact(self.rank).flat_map(padded).collect(),
+        }
+    }
+
+    /// The same ΔW without the zeros that [`Lora::at`] adds: they would be searched in vain.
+    fn trimmed(self) -> Self {
+        let inputs = self.a.len() / self.rank;
+        let is_used = |&r: &usize| {
+            let in_a = self.a[r * inputs..][..inputs].iter().any(|&a| a != 0.0);
+            in_a || self.b.iter().skip(r).step_by(self.rank).any(|&b| b != 0.0)
+        };
+        let rank = (0..self.rank).rev().find(is_used).map_or(1, |last| last + 1);
+        if rank == self.rank {
+            return self;
+        }
+        let rows = self.b.chunks_exact(self.rank);
+        Self {
+            rank,
+            scale: self.scale,
+            b: rows.flat_map(|row| &row[..rank]).copied().collect(),
+            a: self.a[..rank * inputs].to_vec(),
+        }
+    }
 }
 
 const PREFIX: &str = "base_model.model.";
@@ -58,6 +96,10 @@ const PREFIX: &str = "base_model.model.";
 impl PeftAdapter {
     /// Reads a directory and checks that every factor fits the model.
     pub fn read(directory: &Path, model: &ModelConfig) -> Result<Self> {
+        if directory.is_file() {
+            let what = "is a file, expected a PEFT LoRA directory: the folder with adapter_config.json in it";
+            return Err(Error::file(directory, what));
+        }
         let config = AdapterConfig::read(&directory.join("adapter_config.json"))?;
         let path = directory.join("adapter_model.safetensors");
         let files = SafetensorsFiles::open(std::slice::from_ref(&path))?;
@@ -116,7 +158,7 @@ impl PeftAdapter {
                     return Err(error(format!("`{key}` holds {value}, expected finite numbers")));
                 }
             }
-            adapter.modules.insert((layer, module), lora);
+            adapter.modules.insert((layer, module), lora.trimmed());
         }
         if adapter.modules.is_empty() {
             return Err(error("holds no LoRA factor".into()));
@@ -127,8 +169,10 @@ impl PeftAdapter {
     /// Writes a directory; `base_model` is what its config names as the base.
     pub fn write(&self, directory: &Path, base_model: &str) -> Result<()> {
         std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+        let (rank, scale) = self.common();
         let mut tensors = BTreeMap::new();
         for (&(layer, module), lora) in &self.modules {
+            let lora = lora.at(rank, scale);
             let path = module.path(layer);
             let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
             let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
@@ -148,46 +192,34 @@ impl PeftAdapter {
         let metadata = Some([("format".to_string(), "pt".to_string())].into());
         let bytes = safetensors::serialize(views, metadata).expect("tensors with distinct names");
         write_atomically(&directory.join("adapter_model.safetensors"), &bytes)?;
-        let config = serde_json::to_string_pretty(&self.config(base_model)).expect("JSON of strings and numbers");
+        let config = self.config(base_model, rank, scale);
+        let config = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
         // The config comes last: a directory that has it is whole.
         write_atomically(&directory.join("adapter_config.json"), config.as_bytes())
     }
 
-    /// The plainest config that reproduces every rank and scale.
-    fn config(&self, base_model: &str) -> Value {
-        let mut counts = BTreeMap::new();
-        for lora in self.modules.values() {
-            *counts
-                .entry((lora.rank, (lora.scale * lora.rank as f32).to_bits()))
-                .or_insert(0) += 1;
-        }
-        let usual = counts
-            .iter()
-            .max_by_key(|(_, count)| **count)
-            .map_or((1, 1.0_f32.to_bits()), |(usual, _)| *usual);
-        let (mut ranks, mut alphas) = (Map::new(), Map::new());
-        let mut modules: Vec<&str> = Vec::new();
-        for (&(layer, module), lora) in &self.modules {
-            modules.push(module.name());
-            let alpha = lora.scale * lora.rank as f32;
-            if lora.rank != usual.0 {
-                ranks.insert(module.path(layer), json!(lora.rank));
-            }
-            if lora.rank != usual.0 || alpha.to_bits() != usual.1 {
-                alphas.insert(module.path(layer), number(alpha));
-            }
-        }
-        modules.sort_unstable();
-        modules.dedup();
+    /// One rank and one scale at which all modules can be written: the largest rank, and the scale that all have if that makes
+    /// `lora_alpha` a whole number, as some loaders want it. Otherwise 1, and B holds the scale.
+    fn common(&self) -> (usize, f32) {
+        let rank = self.modules.values().map(|lora| lora.rank).max().unwrap_or(1);
+        let mut scales = self.modules.values().map(|lora| lora.scale);
+        let first = scales.next().unwrap_or(1.0);
+        let alpha = first * rank as f32;
+        let is_kept = alpha.fract() == 0.0 && alpha / rank as f32 == first && scales.all(|scale| scale == first);
+        (rank, if is_kept { first } else { 1.0 })
+    }
+
+    fn config(&self, base_model: &str, rank: usize, scale: f32) -> Value {
+        let modules: BTreeSet<&str> = self.modules.keys().map(|(_, module)| module.name()).collect();
         json!({
             "peft_type": "LORA",
             "task_type": "CAUSAL_LM",
             "base_model_name_or_path": base_model,
-            "r": usual.0,
-            "lora_alpha": number(f32::from_bits(usual.1)),
+            "r": rank,
+            "lora_alpha": (scale * rank as f32) as u64,
             "target_modules": modules,
-            "rank_pattern": ranks,
-            "alpha_pattern": alphas,
+            "rank_pattern": {},
+            "alpha_pattern": {},
             "lora_dropout": 0.0,
             "bias": "none",
             "fan_in_fan_out": false,
@@ -197,15 +229,6 @@ impl PeftAdapter {
             "inference_mode": true,
             "modules_to_save": null,
         })
-    }
-}
-
-/// A whole number without its decimal point, as PEFT writes `lora_alpha`.
-fn number(value: f32) -> Value {
-    if value.fract() == 0.0 {
-        json!(value as i64)
-    } else {
-        json!(value)
     }
 }
 
@@ -336,4 +359,422 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
         .iter()
         .find(|(regex, _)| regex.is_match(name))
         .map(|(_, value)| *value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::config::Architecture;
+    use crate::seed::Seed;
+
+    fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
+        let random = |part: u64, n: usize| {
+            Seed::new(seed)
+                .fold(part)
+                .normals(n)
+                .iter()
+                .map(|&z| z as f32)
+                .collect()
+        };
+        Lora {
+            rank,
+            scale,
+            a: random(0, rank * 6),
+            b: random(1, 5 * rank),
+        }
+    }
+
+    /// ΔW, `[5, 6]`, in f64.
+    fn delta(rank: usize, scale: f64, a: &[f32], b: &[f32]) -> Vec<f64> {
+        let entry = |row: usize, column: usize| {
+            let terms = (0..rank).map(|r| f64::from(b[row * rank + r]) * f64::from(a[r * 6 + column]));
+            scale * terms.sum::<f64>()
+        };
+        (0..30).map(|at| entry(at / 6, at % 6)).collect()
+    }
+
+    /// Case 06: a loader that knows one `r` and one `lora_alpha`, and looks at no pattern, has the same model.
+    #[test]
+    fn mixed_ranks_and_scales_are_written_for_loaders_that_know_one_of_each() {
+        let model = |modules: &[(Module, Lora)]| PeftAdapter {
+            modules: modules
+                .iter()
+                .map(|(module, lora)| ((0, *module), lora.clone()))
+                .collect(),
+        };
+        let same = [(Module::Q, lora(1, 2, 2.0)), (Module::V, lora(2, 2, 2.0))];
+        let ranks = [(Module::Q, lora(1, 5, 1.0)), (Module::V, lora(2, 2, 1.0))];
+        let scales = [(Module::Q, lora(1, 2, 1.0)), (Module::V, lora(2, 2, 2.0))];
+        let both = [
+            (Module::Q, lora(1, 3, 0.3)),
+            (Module::O, lora(2, 1, 7.5)),
+            (Module::V, lora(3, 2, 1e-3)),
+        ];
+        // A scale that r turns into no whole number is B's too.
+        let fraction = [(Module::Q, lora(1, 2, 0.3)), (Module::V, lora(2, 2, 0.3))];
+        for (modules, r, alpha) in [
+            (&same[..], 2, 4),
+            (&ranks, 5, 5),
+            (&scales, 2, 2),
+            (&both, 3, 3),
+            (&fraction, 2, 2),
+        ] {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let adapter = model(modules);
+            adapter.write(folder.path(), "base").expect("an export");
+            let text = read_config_text(&folder.path().join("adapter_config.json")).expect("a config");
+            let config: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!((&config["r"], &config["lora_alpha"]), (&json!(r), &json!(alpha)));
+            assert_eq!(
+                (&config["rank_pattern"], &config["alpha_pattern"]),
+                (&json!({}), &json!({}))
+            );
+            let files = SafetensorsFiles::open(&[folder.path().join("adapter_model.safetensors")]).expect("tensors");
+            for (module, lora) in modules {
+                let read = |factor: &str| files.read(&format!("{PREFIX}{}.lora_{factor}.weight", module.path(0)));
+                let (a, b) = (read("A").expect("A"), read("B").expect("B"));
+                assert_eq!((a.len(), b.len()), (r * 6, 5 * r));
+                let found = delta(r, f64::from(alpha) / r as f64, &a, &b);
+                let expected = delta(lora.rank, f64::from(lora.scale), &lora.a, &lora.b);
+                let largest = expected.iter().map(|x| x.abs()).fold(0.0, f64::max);
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() <= 1e-6 * largest,
+                        "{module:?}: {found} {expected}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What was padded to be written is not searched when it is read again.
+    #[test]
+    fn padding_is_taken_off_again() {
+        let own = lora(4, 3, 0.5);
+        let padded = own.at(7, 0.5);
+        assert_eq!((padded.rank, padded.a.len(), padded.b.len()), (7, 42, 35));
+        assert_eq!(padded.trimmed(), own);
+        // A fresh LoRA has B = 0: its directions are used all the same.
+        let fresh = Lora {
+            b: vec![0.0; 15],
+            ..own.clone()
+        };
+        assert_eq!(fresh.clone().trimmed(), fresh);
+        let nothing = Lora {
+            a: vec![0.0; 18],
+            b: vec![0.0; 15],
+            ..own
+        };
+        assert_eq!(nothing.trimmed().rank, 1);
+    }
+
+    /// Widths that all differ where they may, so that no two can be taken for each other.
+    fn model() -> ModelConfig {
+        ModelConfig {
+            architecture: Architecture::Llama,
+            hidden: 4,
+            layers: 2,
+            heads: 3,
+            kv_heads: 1,
+            head_dim: 2,
+            intermediate: 5,
+            vocab: 10,
+            rms_eps: 1e-5,
+            context: 16,
+            tied: true,
+            qkv_bias: false,
+            o_bias: false,
+            mlp_bias: false,
+            inverse_frequencies: vec![1.0],
+            eos: vec![0],
+        }
+    }
+
+    type Tensors = Vec<(String, [usize; 2], Vec<f32>)>;
+
+    /// Factors of a rank for a module by its path, `a` and `b` being their first numbers.
+    fn factors(path: &str, rank: usize, [outputs, inputs]: [usize; 2], a: f32, b: f32) -> Tensors {
+        let numbers = |first: f32, count: usize| (0..count).map(|index| first + index as f32).collect();
+        vec![
+            (
+                format!("{PREFIX}{path}.lora_A.weight"),
+                [rank, inputs],
+                numbers(a, rank * inputs),
+            ),
+            (
+                format!("{PREFIX}{path}.lora_B.weight"),
+                [outputs, rank],
+                numbers(b, outputs * rank),
+            ),
+        ]
+    }
+
+    fn read(config: &Value, tensors: &Tensors) -> Result<PeftAdapter> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let bytes: Vec<Vec<u8>> = tensors
+            .iter()
+            .map(|(_, _, numbers)| numbers.iter().flat_map(|x| x.to_le_bytes()).collect())
+            .collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, shape, _), bytes)| {
+            (
+                name,
+                TensorView::new(Dtype::F32, shape.to_vec(), bytes).expect("bytes of this shape"),
+            )
+        });
+        let file = safetensors::serialize(views, None).expect("distinct names");
+        std::fs::write(folder.path().join("adapter_model.safetensors"), file).expect("a file");
+        std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).expect("a file");
+        PeftAdapter::read(folder.path(), &model())
+    }
+
+    const Q: &str = "model.layers.0.self_attn.q_proj";
+    const DOWN: &str = "model.layers.1.mlp.down_proj";
+
+    fn tensors() -> Tensors {
+        [factors(Q, 2, [6, 4], 1.0, 10.0), factors(DOWN, 1, [4, 5], -1.5, 0.5)].concat()
+    }
+
+    fn config() -> Value {
+        json!({"peft_type": "LORA", "r": 2, "lora_alpha": 3, "rank_pattern": {"down_proj": 1}})
+    }
+
+    fn with(key: &str, value: Value) -> Value {
+        let mut config = config();
+        config[key] = value;
+        config
+    }
+
+    /// ΔW, `[out, in]`.
+    fn dense(lora: &Lora) -> Vec<f32> {
+        let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
+        let at = |o: usize, i: usize| -> f32 {
+            (0..lora.rank)
+                .map(|r| lora.b[o * lora.rank + r] * lora.a[r * inputs + i])
+                .sum()
+        };
+        (0..outputs)
+            .flat_map(|o| (0..inputs).map(move |i| lora.scale * at(o, i)))
+            .collect()
+    }
+
+    /// lora_alpha / r, or / √r with rsLoRA, where a pattern's key is the end of a module's path: as `peft` does.
+    #[test]
+    fn factors_are_read_with_their_rank_and_scale() {
+        let adapter = read(&config(), &tensors()).expect("an adapter");
+        let (q, down) = (&adapter.modules[&(0, Module::Q)], &adapter.modules[&(1, Module::Down)]);
+        assert_eq!(adapter.modules.len(), 2);
+        assert_eq!((q.rank, q.scale, down.rank, down.scale), (2, 1.5, 1, 3.0));
+        assert_eq!(q.a, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(q.b[..3], [10.0, 11.0, 12.0]);
+        assert_eq!((down.a[0], down.b.as_slice()), (-1.5, [0.5, 1.5, 2.5, 3.5].as_slice()));
+        let scales = |config: Value| {
+            let adapter = read(&config, &tensors()).expect("an adapter");
+            adapter.modules.values().map(|lora| lora.scale).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            scales(with("use_rslora", json!(true))),
+            [(3.0 / std::f64::consts::SQRT_2) as f32, 3.0]
+        );
+        assert_eq!(scales(with("use_rslora", json!(null))), [1.5, 3.0]);
+        for (key, expected) in [
+            ("q_proj", [4.0, 3.0]),
+            ("self_attn.q_proj", [4.0, 3.0]),
+            ("layers.1.mlp.down_proj", [1.5, 8.0]),
+            (r".*\.1\..*", [1.5, 8.0]),
+            (&format!("^{Q}"), [4.0, 3.0]),
+            ("proj", [1.5, 3.0]),
+            ("q_pro", [1.5, 3.0]),
+        ] {
+            assert_eq!(scales(with("alpha_pattern", json!({key: 8}))), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_applied_exactly_is_refused() {
+        let refused = |config: &Value, tensors: &Tensors, words: &str| {
+            let error = read(config, tensors).expect_err(words).to_string();
+            assert!(error.contains(words), "{error}, and not: {words}");
+        };
+        for (key, value, words) in [
+            ("peft_type", json!("IA3"), "peft_type is IA3, expected LORA"),
+            ("use_dora", json!(true), "use_dora is true; only plain LoRA"),
+            ("fan_in_fan_out", json!(true), "fan_in_fan_out is true"),
+            ("lora_bias", json!(true), "lora_bias is true"),
+            (
+                "bias",
+                json!("all"),
+                "bias is \"all\"; only plain LoRA can be applied (bias = \"none\")",
+            ),
+            (
+                "modules_to_save",
+                json!(["lm_head"]),
+                "modules_to_save is [\"lm_head\"]",
+            ),
+            ("r", json!(0), "`r` is 0, expected a whole number from 1"),
+            ("r", json!((1 << 20) + 1), "`r` is 1048577"),
+            ("r", json!(1.5), "`r` is 1.5"),
+            ("lora_alpha", json!(0), "`lora_alpha` is 0, expected a number above 0"),
+            ("lora_alpha", json!(-1), "`lora_alpha` is -1"),
+            ("lora_alpha", json!(null), "`lora_alpha` is null"),
+            ("lora_alpha", json!(1e300), "beyond single precision"),
+            ("use_rslora", json!(1), "use_rslora is 1, expected true or false"),
+            ("rank_pattern", json!([]), "rank_pattern is [], expected an object"),
+            ("alpha_pattern", json!({"(": 1}), "alpha_pattern holds `(`"),
+            ("alpha_pattern", json!({"q_proj": 0}), "alpha_pattern of `q_proj` is 0"),
+            // Within the range, so the shape tells.
+            (
+                "r",
+                json!(1 << 20),
+                "has shape [2, 4]; this model and adapter_config.json make it [1048576, 4]",
+            ),
+        ] {
+            refused(&with(key, value), &tensors(), words);
+        }
+        for key in ["use_dora", "bias", "modules_to_save", "rank_pattern"] {
+            assert!(
+                read(&with(key, json!(null)), &factors(Q, 2, [6, 4], 1.0, 1.0)).is_ok(),
+                "{key}"
+            );
+        }
+        let names = |count: usize| -> Value {
+            (0..count)
+                .map(|n| (format!("m{n}"), json!(1)))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
+        };
+        let q = factors(Q, 2, [6, 4], 1.0, 1.0);
+        refused(
+            &with("rank_pattern", names(4097)),
+            &q,
+            "rank_pattern names 4097 modules, expected at most 4096",
+        );
+        assert!(read(&with("rank_pattern", names(4096)), &q).is_ok());
+
+        let changed = |change: &dyn Fn(&mut Tensors)| {
+            let mut tensors = tensors();
+            change(&mut tensors);
+            tensors
+        };
+        for (tensors, words) in [
+            (changed(&|t| t.truncate(0)), "holds no LoRA factor"),
+            (changed(&|t| t.truncate(3)), "down_proj.lora_B.weight` is missing"),
+            (
+                changed(&|t| drop(t.remove(0))),
+                "q_proj.lora_B.weight` has no lora_A beside it",
+            ),
+            (changed(&|t| t[0].0.push('x')), "is none of the LoRA factors"),
+            (
+                factors("model.layers.2.self_attn.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is for layer 2, and the model has 2 layers",
+            ),
+            (
+                factors("model.layers.0.mlp.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is none of the LoRA factors",
+            ),
+            (
+                factors("model.layers.00.self_attn.q_proj", 2, [6, 4], 1.0, 1.0),
+                "is none of the LoRA factors",
+            ),
+            (
+                factors(Q, 2, [7, 4], 1.0, 1.0),
+                "lora_B.weight` has shape [7, 2]; this model and adapter_config.json make it [6, 2]",
+            ),
+            (factors(Q, 2, [6, 3], 1.0, 1.0), "lora_A.weight` has shape [2, 3]"),
+            (
+                changed(&|t| t[0].2[3] = f32::NAN),
+                "lora_A.weight` holds NaN, expected finite numbers",
+            ),
+            (changed(&|t| t[3].2[0] = f32::INFINITY), "lora_B.weight` holds inf"),
+        ] {
+            refused(&config(), &tensors, words);
+        }
+        let embedding = changed(&|t| t.push(("base_model.model.model.embed_tokens.weight".into(), [1, 1], vec![1.0])));
+        refused(
+            &config(),
+            &embedding,
+            "is none of the LoRA factors of q, k, v, o, gate, up and down_proj",
+        );
+    }
+
+    #[test]
+    fn what_is_written_changes_the_model_alike() {
+        let lora = |rank: usize, scale: f32, [outputs, inputs]: [usize; 2]| Lora {
+            rank,
+            scale,
+            a: (1..=rank * inputs).map(|x| x as f32).collect(),
+            b: (1..=outputs * rank).map(|x| x as f32 / 4.0).collect(),
+        };
+        let written = |modules: Vec<((usize, Module), Lora)>| {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let adapter = PeftAdapter {
+                modules: modules.into_iter().collect(),
+            };
+            let at = folder.path().join("made/for/it");
+            adapter.write(&at, "some/base").expect("a directory");
+            let config = std::fs::read_to_string(at.join("adapter_config.json")).expect("a config");
+            let again = PeftAdapter::read(&at, &model()).expect("what was written");
+            assert_eq!(
+                again.modules.keys().collect::<Vec<_>>(),
+                adapter.modules.keys().collect::<Vec<_>>()
+            );
+            for (module, lora) in &adapter.modules {
+                let (found, expected) = (dense(&again.modules[module]), dense(lora));
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!(
+                        (found - expected).abs() <= 1e-6 * expected.abs(),
+                        "{module:?}: {found} {expected}"
+                    );
+                }
+            }
+            serde_json::from_str::<Value>(&config).expect("JSON")
+        };
+        let even = written(vec![
+            ((1, Module::Down), lora(2, 1.5, [4, 5])),
+            ((0, Module::K), lora(2, 1.5, [2, 4])),
+            ((1, Module::K), lora(2, 1.5, [2, 4])),
+        ]);
+        assert_eq!((&even["r"], &even["lora_alpha"]), (&json!(2), &json!(3)));
+        assert_eq!(even["target_modules"], json!(["down_proj", "k_proj"]));
+        assert_eq!(
+            (&even["peft_type"], &even["base_model_name_or_path"]),
+            (&json!("LORA"), &json!("some/base"))
+        );
+        assert_eq!(
+            (&even["rank_pattern"], &even["alpha_pattern"]),
+            (&json!({}), &json!({}))
+        );
+        // Of mixed ranks and scales, and of a scale of which no whole lora_alpha comes.
+        written(vec![
+            ((0, Module::Q), lora(3, 0.5, [6, 4])),
+            ((0, Module::V), lora(1, 2.0, [2, 4])),
+            ((1, Module::Q), lora(3, 0.25, [6, 4])),
+        ]);
+        written(vec![((0, Module::O), lora(2, 0.3, [4, 6]))]);
+    }
+
+    #[test]
+    fn stacked_adapters_add_up() {
+        let one = Lora {
+            rank: 1,
+            scale: 0.5,
+            a: vec![1.0, 2.0, 3.0],
+            b: vec![4.0, 5.0],
+        };
+        let two = Lora {
+            rank: 2,
+            scale: 2.0,
+            a: vec![1.0, 0.0, -1.0, 0.5, 0.5, 4.0],
+            b: vec![1.0, 2.0, 3.0, -1.0],
+        };
+        let both = one.stack(&two);
+        // B has a row for each output: 4 · 0.5 beside 2 · (1, 2), 5 · 0.5 beside 2 · (3, −1).
+        assert_eq!(
+            (both.rank, both.scale, both.b.as_slice()),
+            (3, 1.0, [2.0, 2.0, 4.0, 2.5, 6.0, -2.0].as_slice())
+        );
+        assert_eq!(both.a, [1.0, 2.0, 3.0, 1.0, 0.0, -1.0, 0.5, 0.5, 4.0]);
+        assert_eq!(two.stack(&one).b, [2.0, 4.0, 2.0, 6.0, -2.0, 2.5]);
+        assert_eq!(dense(&two), [4.0, 2.0, 14.0, 5.0, -1.0, -14.0]);
+    }
 }

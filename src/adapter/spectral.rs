@@ -30,15 +30,16 @@ pub enum Part {
 /// From this smaller side on, a matrix's largest components come from a truncated decomposition.
 const TRUNCATE_FROM: usize = 1536;
 
-/// The space over `k` components of each of `modules` in every layer. Bases are read from and written to `cache`;
-/// `progress` hears how many matrices of how many are done.
+/// The space over `k` components of each of `modules` in every layer. Bases are read from and written to `cache`, which
+/// only saves time: where it cannot be written, they are computed again the next time. `say` hears of that, and of the work as it
+/// goes on.
 pub fn spectral(
     weights: &Weights,
     part: Part,
     k: usize,
     modules: &[Module],
     cache: &Path,
-    progress: &(dyn Fn(usize, usize) + Sync),
+    say: &(dyn Fn(&str) + Sync),
 ) -> Result<Space> {
     let config = weights.config();
     let largest = modules
@@ -90,23 +91,31 @@ pub fn spectral(
             let first = if part == Part::Principal { 0 } else { whole.s.len() - k };
             let mut done = done.lock().expect("no holder of this lock panics");
             *done += 1;
-            progress(*done, places.len());
+            let of = places.len();
+            if *done == 1 || *done == of || done.is_multiple_of((of / 10).max(1)) {
+                say(&format!("decomposed {done} of {of} matrices"));
+            }
             Ok(basis(
                 (layer, module),
                 numbers(&whole.vt.f_narrow(0, first as i64, k as i64)?),
                 numbers(&whole.u.f_narrow(1, first as i64, k as i64)?),
-                whole.s[first..first + k].to_vec(),
+                whole.s[first..first + k].iter().map(|&s| s as f32).collect(),
             ))
         })
         .collect();
     tch::set_num_threads(threads);
     let space = Space::new(bases?);
-    write(&file, &space)?;
-    // What a fresh computation gives is what a later run reads back, to the last bit.
-    Ok(read(&file, &places, &shapes, k).unwrap_or(space))
+    if let Err(error) = write(&file, &space) {
+        say(&format!(
+            "{error}; going on without the cache, so these bases are computed again next time (ESSA_CACHE names another folder)"
+        ));
+    }
+    Ok(space)
 }
 
-fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_values: Vec<f64>) -> Basis {
+/// Singular values come in single precision, as a cache keeps them, so that a run is the same to the last bit whether its
+/// bases were computed or read.
+fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_values: Vec<f32>) -> Basis {
     Basis {
         layer,
         module,
@@ -119,7 +128,7 @@ fn basis((layer, module): (usize, Module), v: Vec<f32>, u: Vec<f32>, singular_va
             tie: Tie::Free,
             name: "z",
             origin: vec![0.0; singular_values.len()],
-            gain: singular_values,
+            gain: singular_values.into_iter().map(f64::from).collect(),
         },
         b: None,
         searched_core: None,
@@ -141,7 +150,7 @@ fn read(file: &Path, places: &[(usize, Module)], matrices: &[[usize; 2]], k: usi
             numbers.iter().all(|x| x.is_finite()).then_some(numbers)
         };
         let (v, u, s) = (part("v", &[k, inputs])?, part("u", &[outputs, k])?, part("s", &[k])?);
-        bases.push(basis((layer, module), v, u, s.iter().map(|&s| f64::from(s)).collect()));
+        bases.push(basis((layer, module), v, u, s));
     }
     Some(Space::new(bases))
 }

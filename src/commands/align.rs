@@ -1,19 +1,19 @@
 //! `essa align CONFIG`: the main job. The same command on a directory that already holds the run goes on with it.
 
-use super::{open_alignment, open_space};
+use super::{open_alignment, open_space, run_config};
 use crate::calibration::calibrate;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::{read_text, write_atomically};
+use crate::files::write_atomically;
 use crate::objective::{Alignment, Objective, Questions};
 use crate::ranks::Ranks;
-use crate::run::{Labels, Run, StopReason, fork, interrupt, leaderboard, took};
+use crate::run::{Labels, Run, Standing, StopReason, fork, interrupt, leaderboard, standing, took};
 use crate::search::{Slot, mean};
 use crate::seed::Seed;
 use crate::sensitivity::{self, Sensitivity};
 use crate::strategy::{Algorithm, LARGEST_FULL};
 use crate::task::Split;
-use chrono::{SecondsFormat, Utc};
+use crate::terminal::{self, say_dated};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,22 +56,32 @@ pub(super) fn align_config(
     let is_root = ranks.is_root();
     let say = |text: &str| {
         if is_root {
-            eprintln!("{} {text}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true));
+            say_dated(text);
         }
     };
+    let begun = if fork_it {
+        Some(ranks.agree(to_fork(&directory, &mut config))?)
+    } else {
+        match ranks.agree(standing(&directory, &config))? {
+            Standing::Finished(row) => {
+                say(&format!(
+                    "{} is finished; for another run choose another name or --out, or --fork this one under a changed config",
+                    directory.display()
+                ));
+                print(ranks, &row, &directory);
+                return Ok(StopReason::Generations);
+            }
+            Standing::Begun(begun) => Some(*begun),
+            Standing::New => None,
+        }
+    };
+    let is_calibrated = begun.is_some_and(|begun| config.take_decisions_of(&begun));
     say(&format!(
         "loading {} in {}",
         config.model.path.display(),
         format!("{:?}", config.model.precision).to_lowercase()
     ));
     let node = ranks.node();
-    // What was chosen for a run that has begun is in its config.
-    let begun = ranks.agree(begun(&directory))?.filter(|_| !fork_it);
-    if let Some(begun) = &begun
-        && config.space.budget.is_some()
-    {
-        config.space.only.clone_from(&begun.space.only);
-    }
     let mut objective = ranks.agree(open_alignment(&config, node, &say))?;
     if let Some(budget) = config.space.budget
         && config.space.only.is_none()
@@ -102,23 +112,11 @@ pub(super) fn align_config(
         let made = ranks.from_root(made.to_string_lossy().as_bytes());
         directory = PathBuf::from(String::from_utf8_lossy(&made).into_owned());
     }
-    if config.run.calibrate_sigma {
-        match begun.and_then(|begun| begun.strategy.sigma()) {
-            Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
-            None => match calibrate_sigma(ranks, &config, &mut objective, &directory, &say)? {
-                Some(sigma) => config.strategy = config.strategy.with_sigma(sigma),
-                None => return Ok(StopReason::Interrupted),
-            },
-        }
-        config.strategy = ranks.agree(config.strategy.resolve(n))?;
-    }
-    if let Some(row) = ranks.agree(finished(&directory, &config))? {
-        say(&format!(
-            "{} is finished; for another run choose another name or --out, or --fork this one under a changed config",
-            directory.display()
-        ));
-        print(ranks, &row, &directory);
-        return Ok(StopReason::Generations);
+    if config.run.calibrate_sigma && !is_calibrated {
+        let Some(sigma) = calibrate_sigma(ranks, &config, &mut objective, &directory, &say)? else {
+            return Ok(StopReason::Interrupted);
+        };
+        config.strategy = ranks.agree(config.strategy.with_sigma(sigma).resolve(n))?;
     }
     let strategy = config
         .strategy
@@ -158,20 +156,38 @@ pub(super) fn align_config(
 
 fn print(ranks: &Ranks, row: &leaderboard::Row, directory: &Path) {
     if ranks.is_root() {
-        println!("{}", leaderboard::to_table(std::slice::from_ref(row)));
-        println!(
-            "\nadapter of generation {}: {}/adapter   ({})",
+        let shown = terminal::print(format_args!(
+            "{}\n\nadapter of generation {}: {}/adapter   ({})",
+            leaderboard::to_table(std::slice::from_ref(row)),
             row.best_generation,
             directory.display(),
             took(row)
-        );
+        ));
+        // The run is done and its row is in result.json, so this is no failure of it.
+        if let Err(error) = shown {
+            terminal::say(format_args!("essa: {error}"));
+        }
     }
 }
 
-/// The config of the run in this directory, if there is one.
-fn begun(directory: &Path) -> Result<Option<RunConfig>> {
-    let path = directory.join("config.toml");
-    path.exists().then(|| RunConfig::load(&path, &[])).transpose()
+/// The config of the run that is forked, whose space has to be this one's: the checkpoint's numbers mean nothing in another.
+fn to_fork(directory: &Path, config: &mut RunConfig) -> Result<RunConfig> {
+    let begun = run_config(directory)?;
+    config.take_decisions_of(&begun);
+    // A subspace is drawn from the seed.
+    let is_of_space =
+        |line: &String| line.starts_with("space.") || (config.space.subspace.is_some() && line.starts_with("seed:"));
+    let differences: Vec<String> = config.differences(&begun).into_iter().filter(is_of_space).collect();
+    if differences.is_empty() {
+        return Ok(begun);
+    }
+    Err(Error::file(
+        directory,
+        format!(
+            "was a search of another space ({}, now and then); a fork goes on in the same space",
+            differences.join("; ")
+        ),
+    ))
 }
 
 /// Spends `space.budget` and keeps what was found in the run's directory. None when the run was asked to end.
@@ -275,17 +291,6 @@ fn calibrate_sigma(
         write_csv(&directory.join("calibration.csv"), &probes)?;
     }
     Ok(Some(sigma))
-}
-
-/// The row of a run that has come to its end in this directory under this config.
-fn finished(directory: &Path, config: &RunConfig) -> Result<Option<leaderboard::Row>> {
-    let (path, own) = (directory.join("result.json"), directory.join("config.toml"));
-    if !path.exists() || !own.exists() || !config.differences(&RunConfig::load(&own, &[])?).is_empty() {
-        return Ok(None);
-    }
-    let row: leaderboard::Row = serde_json::from_str(&read_text(&path)?)
-        .map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
-    Ok(row.is_finished().then_some(row))
 }
 
 /// The first of `<directory>-2`, `<directory>-3`, … that nobody uses.

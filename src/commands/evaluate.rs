@@ -2,7 +2,7 @@
 
 use super::{open_alignment, run_config};
 use crate::error::{Error, Result};
-use crate::files::{read_text, write_atomically};
+use crate::files::{check_output, read_text, write_output};
 use crate::objective::{Objective, Questions};
 use crate::population::{self, Evaluated, Work};
 use crate::ranks::{Node, Ranks};
@@ -10,10 +10,12 @@ use crate::run::Mean;
 use crate::search::{Evaluation, paired_gain};
 use crate::seed::Seed;
 use crate::task::Split;
+use crate::terminal::print;
 use std::path::Path;
 
 /// Judges the start and the kept mean of `run` on `split`; `rollouts` is where to put the texts, if anywhere.
 pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option<&Path>) -> Result<()> {
+    rollouts.map_or(Ok(()), check_output)?;
     let mut config = run_config(run)?;
     if !overrides.is_empty() {
         config = crate::config::RunConfig::load(&run.join("config.toml"), overrides)?;
@@ -56,25 +58,23 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
     } = judged.expect("nobody says stop");
     let (start, end) = (&judged[0], &judged[1]);
     let (gain, se) = paired_gain(end, start);
-    println!(
-        "{} examples of the {} split",
+    print(format_args!(
+        "{} examples of the {} split\nstart                 {}\nmean of generation {:<3}{}\n\
+         gain                  {gain:.4} ± {se:.4}  (95 %: {:.4} to {:.4})",
         end.rewards.len(),
-        format!("{split:?}").to_lowercase()
-    );
-    println!("start                 {}", score(start));
-    println!("mean of generation {:<3}{}", best.generation, score(end));
-    println!(
-        "gain                  {:.4} ± {se:.4}  (95 %: {:.4} to {:.4})",
-        gain,
+        format!("{split:?}").to_lowercase(),
+        score(start),
+        best.generation,
+        score(end),
         gain - 1.96 * se,
         gain + 1.96 * se
-    );
+    ))?;
     if let Some(path) = rollouts {
         let lines: String = texts
             .iter()
             .map(|text| serde_json::to_string(text).expect("JSON of text") + "\n")
             .collect();
-        write_atomically(path, lines.as_bytes())?;
+        write_output(path, lines.as_bytes())?;
     }
     Ok(())
 }

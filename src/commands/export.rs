@@ -6,6 +6,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use crate::run::checkpoint::{self, Checkpoint};
+use crate::terminal;
 use std::path::Path;
 
 /// Writes the mean that validation liked best, or the newest one, to `out`.
@@ -27,8 +28,7 @@ pub fn export(run: &Path, newest: bool, out: &Path) -> Result<()> {
         return Err(Error::file(run, what));
     }
     space.write(&theta, out, &config.model.path.to_string_lossy())?;
-    println!("{}", out.display());
-    Ok(())
+    terminal::print(out.display())
 }
 
 fn newest_mean(run: &Path, config: &RunConfig) -> Result<Vec<f64>> {

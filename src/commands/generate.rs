@@ -4,7 +4,7 @@ use super::ModelArguments;
 use crate::engine::text::{Opened, read_json_lines};
 use crate::engine::{Finish, Request, Sampling};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{check_output, write_output};
 use crate::seed::Seed;
 use crate::task::Message;
 use serde::Serialize;
@@ -51,6 +51,10 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
     if arguments.max_new_tokens == 0 {
         return Err(Error::config("--max-new-tokens is 0, expected 1 or more"));
     }
+    [Some(&arguments.output), arguments.stats.as_ref()]
+        .into_iter()
+        .flatten()
+        .try_for_each(|path| check_output(path))?;
     let mut rows = read_json_lines(&arguments.prompts)?;
     let clock = Instant::now();
     let (mut opened, bank) = arguments.model.open()?;
@@ -87,7 +91,7 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
         });
         lines += &format!("{row}\n");
     }
-    write_atomically(&arguments.output, lines.as_bytes())?;
+    write_output(&arguments.output, lines.as_bytes())?;
     let engine = opened.engine.stats();
     let stats = Stats {
         prompt_tokens: engine.prompt_tokens,
@@ -98,7 +102,7 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
         peak_rss_bytes: peak_rss_bytes(),
     };
     if let Some(path) = &arguments.stats {
-        write_atomically(path, &serde_json::to_vec_pretty(&stats).expect("JSON of numbers"))?;
+        write_output(path, &serde_json::to_vec_pretty(&stats).expect("JSON of numbers"))?;
     }
     Ok(())
 }

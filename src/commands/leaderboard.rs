@@ -1,8 +1,9 @@
 //! `essa leaderboard DIR…`: the table of runs, best first.
 
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::write_output;
 use crate::run::leaderboard;
+use crate::terminal;
 use std::path::{Path, PathBuf};
 
 /// Prints the rows of all runs under `directories`, or pools of those that agree in `group_by`, as a table or as CSV, and writes
@@ -26,8 +27,7 @@ pub fn print(directories: &[PathBuf], group_by: &[String], csv: bool, output: Op
         (leaderboard::pools_to_csv(&pools), leaderboard::pools_to_table(&pools))
     };
     if let Some(output) = output {
-        write_atomically(output, as_csv.as_bytes())?;
+        write_output(output, as_csv.as_bytes())?;
     }
-    println!("{}", if csv { as_csv.trim_end() } else { &as_table });
-    Ok(())
+    terminal::print(if csv { as_csv.trim_end() } else { &as_table })
 }

@@ -22,6 +22,7 @@ use crate::files::cache_folder;
 use crate::model::{LoadOptions, Module, Weights};
 use crate::objective::Alignment;
 use crate::ranks::Node;
+use crate::run;
 use crate::seed::Seed;
 use crate::task::Task;
 use crate::threads;
@@ -136,13 +137,8 @@ fn open_one_space(
     weights: &Weights,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Space> {
-    let progress = |done: usize, of: usize| {
-        if done == 1 || done == of || done.is_multiple_of((of / 10).max(1)) {
-            say(&format!("decomposed {done} of {of} matrices"));
-        }
-    };
     let spectral = |part: Part, rank: usize, modules: &[Module]| {
-        spectral(weights, part, rank, modules, &cache_folder().join("bases"), &progress)
+        spectral(weights, part, rank, modules, &cache_folder().join("bases"), say)
     };
     let adapter = || {
         let directory = config.model.adapter.as_ref();
@@ -178,8 +174,12 @@ fn open_one_space(
 /// Model, space and task of a config as one objective.
 fn open_alignment(config: &RunConfig, node: Node, say: &(dyn Fn(&str) + Sync)) -> Result<Alignment> {
     threads::set(config.model.threads, node);
-    // What is quick to check comes first: a wrong path in the task should not wait for the model.
+    // What is quick to check comes first, and waits for no model.
+    if let Some(adapter) = config.adapters().find(|adapter| !adapter.exists()) {
+        return Err(Error::file(adapter, "is not there, expected a PEFT LoRA directory"));
+    }
     let task = open_task(config, say)?;
+    run::check_examples(config, &|split| task.examples(split).len())?;
     let options = LoadOptions {
         device: config.model.device.of_rank(node.rank),
         ..config.model.options()

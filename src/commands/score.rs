@@ -5,7 +5,7 @@ use super::generate::prompt_ids;
 use crate::engine::ScoreRequest;
 use crate::engine::text::{Opened, read_json_lines};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{check_output, write_output};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ pub struct ScoreArguments {
 
 /// Writes every row again with `logprobs`, one natural logarithm a completion token.
 pub fn score(arguments: &ScoreArguments) -> Result<()> {
+    check_output(&arguments.output)?;
     let mut rows = read_json_lines(&arguments.input)?;
     let (mut opened, bank) = arguments.model.open()?;
     let requests: Result<Vec<ScoreRequest>> = rows
@@ -37,7 +38,7 @@ pub fn score(arguments: &ScoreArguments) -> Result<()> {
         row["logprobs"] = json!(logprobs);
         lines += &format!("{row}\n");
     }
-    write_atomically(&arguments.output, lines.as_bytes())
+    write_output(&arguments.output, lines.as_bytes())
 }
 
 fn request(opened: &Opened, path: &Path, index: usize, row: &Value, raw: bool) -> Result<ScoreRequest> {

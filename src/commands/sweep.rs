@@ -6,8 +6,10 @@ use super::align::align_config;
 use crate::error::{Error, Result};
 use crate::ranks::Ranks;
 use crate::run::leaderboard::{self, Row};
-use crate::run::{StopReason, interrupt};
+use crate::run::{Standing, StopReason, interrupt, standing};
 use crate::sweep::Sweep;
+use crate::terminal::{print, say};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +48,12 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
             world.size()
         )))));
     }
+    // Before the first run: the rows of another sweep must not pass for this one's.
+    world.agree(if world.is_root() {
+        check_folder(&sweep, &folder)
+    } else {
+        Ok(())
+    })?;
     let group = world.rank() * arguments.groups / world.size();
     let ranks = world.split(group);
     // Groups begin at different places, so that they seldom reach for the same run.
@@ -55,9 +63,16 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
     for index in order {
         let (config, directory) = (&sweep.runs[index], folder.join(&sweep.runs[index].name));
         if world.is_root() {
-            eprintln!("run {} of {}: {}", index + 1, sweep.runs.len(), config.name);
+            say(format_args!(
+                "run {} of {}: {}",
+                index + 1,
+                sweep.runs.len(),
+                config.name
+            ));
         }
-        if is_done(&ranks, &directory)? {
+        let done = matches!(ranks.agree(standing(&directory, config))?, Standing::Finished(_));
+        // The root's look counts, because another job may end the run while ranks look one after the other.
+        if ranks.from_root(&[u8::from(done)]) == [1] {
             continue;
         }
         match align_config(&ranks, config.clone(), directory.clone(), false) {
@@ -70,7 +85,7 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
             }
             Err(error) => {
                 if !matches!(error, Error::Elsewhere { .. }) {
-                    eprintln!("essa: run `{}`: {error}", config.name);
+                    say(format_args!("essa: run `{}`: {error}", config.name));
                     Row::failed(config, &directory, &error).write(&directory)?;
                 }
             }
@@ -80,26 +95,34 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
     world.all_gather(&[]);
     if world.is_root() {
         leaderboard::write(&folder)?;
-        println!("{}", leaderboard::to_table(&leaderboard::collect(&[folder])?));
+        print(leaderboard::to_table(&leaderboard::collect(&[folder])?))?;
     }
     if left > 0 {
-        eprintln!("{left} runs were in other jobs' hands");
+        say(format_args!("{left} runs were in other jobs' hands"));
     }
     Ok(StopReason::Generations)
 }
 
-/// Whether the run in this directory needs nothing any more: the root looks, so that all ranks agree.
-fn is_done(ranks: &Ranks, directory: &Path) -> Result<bool> {
-    let row = directory
-        .join("result.json")
-        .exists()
-        .then(|| leaderboard::collect(&[directory.to_path_buf()]));
-    let done = match (ranks.is_root(), row) {
-        (true, Some(row)) => row.map(|rows| rows.iter().all(Row::is_finished)),
-        _ => Ok(false),
-    };
-    let done = ranks.agree(done)?;
-    Ok(ranks.from_root(&[u8::from(done)]) == [1])
+/// Refuses a folder that holds runs of these names under another config, and says which runs in it are not of this sweep.
+fn check_folder(sweep: &Sweep, folder: &Path) -> Result<()> {
+    for run in &sweep.runs {
+        standing(&folder.join(&run.name), run)?;
+    }
+    let own: BTreeSet<&str> = sweep.runs.iter().map(|run| run.name.as_str()).collect();
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let runs = entries.filter(|entry| entry.path().join("result.json").exists());
+    let names = runs.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut others: Vec<String> = names.filter(|name| !own.contains(name.as_str())).collect();
+    others.sort();
+    if !others.is_empty() {
+        say(format_args!(
+            "{}: holds {} runs that are not of this sweep and stand in its leaderboard too: {}",
+            folder.display(),
+            others.len(),
+            others.join(" ")
+        ));
+    }
+    Ok(())
 }
 
 fn is_in_use(error: &Error) -> bool {

@@ -144,6 +144,24 @@ mod tests {
         assert_eq!(blocks.allot(0, &different, 40).expect("room").shared, 0);
     }
 
+    /// Keys and values hold all that came before their tokens, so the same tokens after something else are other blocks.
+    #[test]
+    fn a_block_is_known_by_what_came_before_it() {
+        let mut blocks = Blocks::new(40);
+        let [x, y, z] = [0, 1, 2].map(|token| [token; BLOCK]);
+        let mut shared = |prompt: [[u32; BLOCK]; 3]| blocks.allot(0, prompt.as_flattened(), 48).expect("room").shared;
+        assert_eq!(shared([x, y, z]), 0);
+        assert_eq!(
+            shared([y, y, z]),
+            0,
+            "the second block of another prompt is not the first of this"
+        );
+        assert_eq!(shared([y, x, z]), 1);
+        assert_eq!(shared([x, x, z]), 1, "x after y is not x after x");
+        assert_eq!(shared([x, y, y]), 2);
+        assert_eq!(shared([y, x, x]), 2);
+    }
+
     #[test]
     fn shared_blocks_are_free_when_their_last_user_is_gone() {
         let mut blocks = Blocks::new(6);
@@ -184,5 +202,16 @@ mod tests {
             }
             assert!(blocks.free.iter().all(|block| !owned.contains(block)));
         }
+    }
+
+    #[test]
+    fn the_last_block_can_be_taken() {
+        let mut blocks = Blocks::new(3);
+        let all = blocks.allot(0, &[7; 40], 48).expect("three of three");
+        assert!(blocks.allot(0, &[8], 1).is_none(), "none is left");
+        // Two of these are shared, so it is the third that is missing.
+        assert!(blocks.allot(0, &[7; 40], 48).is_none());
+        assert_eq!(blocks.allot(0, &[7; 40], 32).expect("what is there already").shared, 2);
+        assert_eq!(all.blocks.len(), 3);
     }
 }

@@ -391,4 +391,70 @@ mod tests {
             assert_eq!(sampling.choose(&[f32::NAN; 2], 0.5), 0);
         }
     }
+
+    #[test]
+    fn only_a_temperature_of_zero_is_greedy() {
+        let at = |temperature: f64| Sampling {
+            temperature,
+            ..Default::default()
+        };
+        assert!(at(0.0).is_greedy() && !at(1e-9).is_greedy());
+        let checked = |sampling: Sampling| sampling.check("generation").map_err(|error| error.to_string());
+        for temperature in [0.0, 0.7, 1e6] {
+            assert_eq!(checked(at(temperature)), Ok(()));
+        }
+        for temperature in [-0.5, f64::INFINITY, f64::NAN] {
+            let words = format!("generation.temperature is {temperature}, expected 0 or more");
+            assert_eq!(checked(at(temperature)), Err(words));
+        }
+        let nucleus = |top_p: f64| Sampling { top_p, ..at(1.0) };
+        assert_eq!((checked(nucleus(1.0)), checked(nucleus(1e-9))), (Ok(()), Ok(())));
+        for top_p in [0.0, -0.1, 1.0_f64.next_up(), f64::NAN] {
+            let words = format!("generation.top_p is {top_p}, expected above 0 and at most 1");
+            assert_eq!(checked(nucleus(top_p)), Err(words));
+        }
+    }
+
+    /// Of n equal tokens the one at n · u is drawn, and a number that falls on the edge between two belongs to the second: a
+    /// weight of 1 is exact. 200 tokens are more than are sorted at once, 300 more than a span.
+    #[test]
+    fn equal_tokens_are_drawn_at_even_steps() {
+        let all = Sampling {
+            temperature: 1.0,
+            ..Default::default()
+        };
+        // All below 0, where a token that weighs nothing could be taken for one that weighs much.
+        let drawn = |sampling: Sampling, vocab: usize, uniform: f64| sampling.choose(&vec![-5.0; vocab], uniform);
+        for token in 0..128 {
+            let uniform = token as f64 / 128.0;
+            assert_eq!(drawn(all, 128, uniform), token);
+            assert_eq!(drawn(Sampling { top_k: 128, ..all }, 200, uniform), token);
+            assert_eq!(drawn(Sampling { top_k: 128, ..all }, 300, uniform), token);
+        }
+        for (top_p, uniform, token) in [(0.9, 0.505, 45), (0.5, 0.99, 49), (0.25, 0.5, 12)] {
+            assert_eq!(drawn(Sampling { top_p, ..all }, 100, uniform), token, "{top_p}");
+            // An even temperature changes no equal token.
+            let warm = Sampling {
+                top_p,
+                temperature: 3.0,
+                ..all
+            };
+            assert_eq!(drawn(warm, 100, uniform), token, "{top_p}");
+        }
+    }
+
+    /// What keeps all keeps the order of the vocabulary, too; what keeps one is greedy.
+    #[test]
+    fn a_filter_of_all_is_none() {
+        let logits = [0.0, 1.0, 0.5];
+        let sampling = |top_k: usize| Sampling {
+            temperature: 1.0,
+            top_k,
+            ..Default::default()
+        };
+        // e⁰ / (e⁰ + e¹ + e^½) is 0.19: 0.1 is the first token's, and the likeliest one's where the walk begins with that.
+        let drawn = [0, 1, 2, 3, 4].map(|top_k| sampling(top_k).choose(&logits, 0.1));
+        assert_eq!(drawn, [0, 1, 1, 0, 0]);
+        assert_eq!(sampling(1).choose(&logits, 0.999), 1);
+    }
 }

@@ -8,6 +8,7 @@ mod alone;
 mod over_mpi;
 
 use crate::error::{Error, Result};
+use crate::terminal;
 #[cfg(not(feature = "mpi"))]
 use alone::World;
 #[cfg(feature = "mpi")]
@@ -104,13 +105,14 @@ impl Ranks {
             // It has said so itself, or is about to; a moment for its words to come through.
             Ok(Err(Error::Elsewhere { .. })) => {
                 std::thread::sleep(Duration::from_secs(3));
-                String::new()
+                None
             }
-            Ok(Err(error)) => format!("essa: rank {rank}: {error}\n"),
-            Err(_) => format!("essa: rank {rank} panicked, which is a bug of essa; its words stand above\n"),
+            Ok(Err(error)) => Some(format!("essa: rank {rank}: {error}")),
+            Err(_) => Some(format!(
+                "essa: rank {rank} panicked, which is a bug of essa; its words stand above"
+            )),
         };
-        // In one write: the launcher mixes what ranks write at the same time.
-        eprint!("{words}");
+        words.iter().for_each(terminal::say);
         self.world.abort(1)
     }
 

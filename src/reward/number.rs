@@ -156,7 +156,6 @@ impl Iterator for Scanner<'_> {
             }
             // A point right before the digits is a decimal point unless a digit stands before it (`3.14.15`).
             let bare = before == Some('.')
-                && start > self.at
                 && !self.text[..start - 1]
                     .chars()
                     .next_back()
@@ -271,5 +270,27 @@ mod tests {
         assert_ne!(Number::last_in(&long), Number::last_in(&format!("{long}7")));
         assert_eq!(Number::all_in(&"1,000 ".repeat(100_000)).len(), 100_000);
         assert_eq!(Number::all_in(&"-$".repeat(500_000)).len(), 0);
+    }
+
+    #[test]
+    fn a_whole_number_is_what_is_written_with_its_digits() {
+        for value in [-1_234_567, -5, 0, 5, 100, i64::MAX, i64::MIN] {
+            assert_eq!(Some(Number::from(value)), Number::alone(&value.to_string()), "{value}");
+        }
+    }
+
+    /// Up to four digits and nothing behind them make a power of ten.
+    #[test]
+    fn what_looks_like_a_power_of_ten_may_be_none() {
+        let n = |values: &[i64]| values.iter().map(|&value| Number::from(value)).collect::<Vec<_>>();
+        assert!(is("1e+05", "100000") && is("1e0002", "100"));
+        assert_eq!(Number::all_in("1e12345"), n(&[1]));
+        assert_eq!(Number::all_in("2e3x and 2e3, 2e and 2e-"), n(&[2, 2000, 2, 2]));
+        // The second point stands behind a digit.
+        assert_eq!(
+            Number::all_in("3.14.15"),
+            [Number::alone("3.14").expect("a number"), Number::from(15)]
+        );
+        assert!(is("version .15", "0.15") && is("x.15", "15"));
     }
 }

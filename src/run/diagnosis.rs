@@ -120,4 +120,47 @@ mod tests {
         assert!(!is_clearly_worse(&now(7), &best) && is_clearly_worse(&now(10), &best));
         assert!(!is_clearly_worse(&now(0), &best) && is_clearly_worse(&now(64), &best));
     }
+
+    /// Half of the differences being noise, nine tenths of the candidates in ties and half of the texts cut off are no reason yet.
+    #[test]
+    fn a_limit_that_is_only_reached_is_no_reason() {
+        assert!(!is_noisy(&rows(&[0.5, 0.5, 0.5], 0.0)) && is_noisy(&rows(&[0.5, 0.5, 0.4375], 0.0)));
+        assert_eq!(advice(&rows(&[3.0, 3.0, 3.0], 0.9), false), None);
+        let clipped = |ratios: [f64; 3]| {
+            let mut rows = rows(&[3.0, 3.0, 3.0], 0.0);
+            for (row, ratio) in rows[1..].iter_mut().zip(ratios) {
+                row.clipped_ratio = Some(ratio);
+            }
+            advice(&rows, false).unwrap_or_default()
+        };
+        assert_eq!(clipped([0.5, 0.5, 0.5]), "");
+        assert!(clipped([0.75, 0.25, 0.75]).contains("cut off by generation.max_new_tokens"));
+        let mut gaps = rows(&[0.1, 0.1, 0.1], 0.0);
+        gaps[2].snr = None;
+        assert!(!is_noisy(&gaps), "three generations, and one of them says nothing");
+    }
+
+    #[test]
+    fn a_mean_that_only_ties_is_not_worse() {
+        let now = |rewards: &[f64]| Evaluation {
+            fitness: Fitness::new(0.0),
+            terms: BTreeMap::new(),
+            rewards: rewards.to_vec(),
+            failed: 0,
+            truncated: 0,
+            prompt_tokens: 0,
+            completion_tokens: 0,
+        };
+        assert!(!is_clearly_worse(&now(&[0.5, 0.5]), &[0.5, 0.5]));
+        // A loss of ½ with a standard error of ½ / 3: differences −½ ± d over four, of which two are above.
+        let d = 3.0_f64.sqrt() / 6.0;
+        let at = |loss: f64| now(&[-loss + d, -loss - d, -loss + d, -loss - d]);
+        assert!(!is_clearly_worse(&at(0.499), &[0.0; 4]) && is_clearly_worse(&at(0.501), &[0.0; 4]));
+        assert!(
+            !is_clearly_worse(&now(&[0.0]), &[1.0, 1.0]),
+            "of other questions nothing is known"
+        );
+        // −1.5 with a standard error of a half is at the edge, and not beyond it.
+        assert!(!is_clearly_worse(&now(&[-1.0, -2.0]), &[0.0; 2]));
+    }
 }

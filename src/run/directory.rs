@@ -2,11 +2,12 @@
 //! cut back to where the newest checkpoint knew it.
 
 use super::checkpoint::{self, Checkpoint, State};
+use super::leaderboard::Row;
 use super::lock::Lock;
-use super::run_digest;
+use super::{Mean, run_digest};
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
-use crate::files::{remove_leftovers, write_atomically};
+use crate::files::{read_text, remove_leftovers, write_atomically};
 use crate::objective::{Objective, Rollout};
 use crate::ranks::Ranks;
 use crate::task::Split;
@@ -26,10 +27,57 @@ pub(super) fn prepare(config: &RunConfig, directory: &Path, ranks: &Ranks) -> Re
         write_atomically(&path, config.to_toml().as_bytes())?;
         return Ok(Some(lock));
     }
-    let differences = config.differences(&RunConfig::load(&path, &[])?);
+    another_config(directory, &config.differences(&RunConfig::load(&path, &[])?))?;
+    remove_leftovers(directory);
+    Ok(Some(lock))
+}
+
+/// What a directory holds, seen from a config.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// No run.
+    New,
+    /// A run of this config, which was started under this resolved copy of it.
+    Begun(Box<RunConfig>),
+    /// A run of this config that has come to its end, and its row.
+    Finished(Box<Row>),
+}
+
+/// Looks at a directory without touching it, and before a model is loaded. A run of another config in it is an error that
+/// names the differences.
+pub fn standing(directory: &Path, config: &RunConfig) -> Result<Standing> {
+    let path = directory.join("config.toml");
+    if !path.exists() {
+        return Ok(Standing::New);
+    }
+    let begun = RunConfig::load(&path, &[])?;
+    let mut asked = config.clone();
+    asked.take_decisions_of(&begun);
+    // What the strategy leaves to its defaults hangs on n.
+    let n = dimension(directory);
+    if let Some(n) = n {
+        asked.strategy = asked.strategy.resolve(n)?;
+    }
+    let mut differences = asked.differences(&begun);
+    differences.retain(|line| n.is_some() || !line.starts_with("strategy."));
+    another_config(directory, &differences)?;
+    let row = directory.join("result.json").exists().then(|| Row::read(directory));
+    Ok(match row.transpose()?.filter(Row::is_finished) {
+        Some(row) => Standing::Finished(Box::new(row)),
+        None => Standing::Begun(Box::new(begun)),
+    })
+}
+
+/// n of the run in a directory, as soon as its start was judged.
+fn dimension(directory: &Path) -> Option<usize> {
+    let text = read_text(&directory.join("mean.json")).ok()?;
+    let mean: Mean = serde_json::from_str(&text).ok()?;
+    Some(mean.theta.len())
+}
+
+fn another_config(directory: &Path, differences: &[String]) -> Result<()> {
     if differences.is_empty() {
-        remove_leftovers(directory)?;
-        return Ok(Some(lock));
+        return Ok(());
     }
     Err(Error::file(
         directory,

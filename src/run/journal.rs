@@ -2,11 +2,14 @@
 //! being written. Every rank appends its rollouts as they end, a JSON line each, to a file of its own under `journal/`; the
 //! first line says whose they are. When a run goes on, with however many ranks, the root reads what all of them left.
 //! A last line that was cut short is not counted.
+//!
+//! It only saves time: where it cannot be written or read, the run says so once and goes on without.
 
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::objective::{Item, Rollout};
 use crate::task::Split;
+use crate::terminal::say;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -26,6 +29,8 @@ pub struct Journal {
     /// What was read when the run went on; on the root only.
     known: BTreeMap<(u64, Split), BTreeMap<Item, Rollout>>,
     synced: Instant,
+    /// Given up.
+    off: bool,
 }
 
 /// A file's first line.
@@ -52,7 +57,7 @@ const SYNC_EVERY: Duration = Duration::from_secs(2);
 
 impl Journal {
     /// The journal of the run with this digest. The root reads what there is; the others are to come after it.
-    pub fn open(directory: &Path, digest: &str, rank: usize) -> Result<Self> {
+    pub fn open(directory: &Path, digest: &str, rank: usize) -> Self {
         let mut journal = Self {
             folder: directory.join("journal"),
             header: Header {
@@ -63,11 +68,22 @@ impl Journal {
             file: None,
             known: BTreeMap::new(),
             synced: Instant::now(),
+            off: false,
         };
-        if rank == 0 {
-            journal.gather()?;
+        if rank == 0
+            && let Err(error) = journal.gather()
+        {
+            journal.give_up(&error);
         }
-        Ok(journal)
+        journal
+    }
+
+    fn give_up(&mut self, error: &Error) {
+        say(format_args!(
+            "essa: rank {}: {error}; going on without this rank's journal: a job that is killed then loses what was judged since the run was last saved",
+            self.rank
+        ));
+        self.off = true;
     }
 
     /// Reads all ranks' files and puts one in their place.
@@ -113,7 +129,15 @@ impl Journal {
     }
 
     /// Keeps rollouts.
-    pub fn record(&mut self, generation: u64, split: Split, rollouts: &[Rollout]) -> Result<()> {
+    pub fn record(&mut self, generation: u64, split: Split, rollouts: &[Rollout]) {
+        if !self.off
+            && let Err(error) = self.append(generation, split, rollouts)
+        {
+            self.give_up(&error);
+        }
+    }
+
+    fn append(&mut self, generation: u64, split: Split, rollouts: &[Rollout]) -> Result<()> {
         let path = self.path(generation);
         let failed = || Error::io(&path);
         if self.file.as_ref().is_none_or(|(of, _)| *of != generation) {
@@ -142,21 +166,15 @@ impl Journal {
         Ok(())
     }
 
-    /// Throws away this rank's lines of a generation that a checkpoint has overtaken.
-    pub fn forget(&self, generation: u64) -> Result<()> {
-        let path = self.path(generation);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(path)(e)),
-            _ => Ok(()),
-        }
+    /// Throws away this rank's lines of a generation that a checkpoint has overtaken. What cannot be removed is in nobody's way:
+    /// lines are only taken up for their own generation.
+    pub fn forget(&self, generation: u64) {
+        let _ = fs::remove_file(self.path(generation));
     }
 
-    /// The run is over: throws away everything that any rank has left.
-    pub fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io(&self.folder)(e)),
-            _ => Ok(()),
-        }
+    /// The run is over: throws away everything that any rank has left, as far as that can be done.
+    pub fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.folder);
     }
 
     fn path(&self, generation: u64) -> PathBuf {
@@ -218,12 +236,11 @@ mod tests {
     #[test]
     fn what_two_ranks_left_is_known_to_the_next_root() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let open = |rank| Journal::open(folder.path(), "digest", rank).expect("a journal");
+        let open = |rank| Journal::open(folder.path(), "digest", rank);
         let (mut zero, mut one) = (open(0), open(1));
-        zero.record(3, Split::Train, &[rollout(0, 0), rollout(0, 1)])
-            .expect("a line");
-        one.record(3, Split::Train, &[rollout(1, 0)]).expect("a line");
-        one.record(4, Split::Validation, &[rollout(0, 5)]).expect("a line");
+        zero.record(3, Split::Train, &[rollout(0, 0), rollout(0, 1)]);
+        one.record(3, Split::Train, &[rollout(1, 0)]);
+        one.record(4, Split::Validation, &[rollout(0, 5)]);
         // A write that was cut short.
         let path = folder.path().join("journal/3.0.jsonl");
         let whole = fs::read(&path).expect("the file");
@@ -240,7 +257,7 @@ mod tests {
                 .collect();
             assert_eq!(left.len(), 1);
         }
-        let other = Journal::open(folder.path(), "another run", 0).expect("a journal");
+        let other = Journal::open(folder.path(), "another run", 0);
         assert_eq!(other.known(), 0);
     }
 }

@@ -6,6 +6,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_text, write_atomically};
 use crate::search::{mean, standard_deviation};
+use crate::terminal::{now, say};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,6 +82,18 @@ impl Row {
         self.status != StopReason::Interrupted.to_string() && !self.status.starts_with(FAILED)
     }
 
+    /// The row that a run's directory holds.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join("result.json");
+        let row: Self = serde_json::from_str(&read_text(&path)?)
+            .map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
+        // Where it lies now, wherever it was made.
+        Ok(Self {
+            directory: directory.display().to_string(),
+            ..row
+        })
+    }
+
     /// Keeps the row of a run in its directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
         let json = serde_json::to_vec(self).expect("JSON of text and numbers");
@@ -96,7 +109,7 @@ impl Row {
             prompts: config.run.prompts,
             config_sha256: config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
-            finished: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            finished: now(),
             directory: directory.display().to_string(),
             ..Self::default()
         }
@@ -106,23 +119,28 @@ impl Row {
 /// How the status of a run that could not be done begins.
 const FAILED: &str = "failed: ";
 
-/// Rows of all runs under these directories: each is a run, or a folder of runs.
+/// Rows of all runs under these directories: each is a run, or a folder of runs. In a folder of runs a `result.json` that is
+/// none of ours is passed over, and named on standard error.
 pub fn collect(directories: &[PathBuf]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for directory in directories {
         let own = directory.join("result.json");
         if own.exists() {
-            rows.push(read(&own)?);
+            rows.push(Row::read(directory)?);
             continue;
         }
         let entries = std::fs::read_dir(directory).map_err(Error::io(directory))?;
         let mut inside: Vec<PathBuf> = entries
             .flatten()
-            .map(|entry| entry.path().join("result.json"))
+            .map(|entry| entry.path())
+            .filter(|path| path.join("result.json").exists())
             .collect();
         inside.sort();
-        for path in inside.iter().filter(|path| path.exists()) {
-            rows.push(read(path)?);
+        for path in &inside {
+            match Row::read(path) {
+                Ok(row) => rows.push(row),
+                Err(error) => say(format_args!("essa: {error}; passed over")),
+            }
         }
     }
     // Runs without a test score come last; equal scores stay in order of their names.
@@ -133,12 +151,16 @@ pub fn collect(directories: &[PathBuf]) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Writes `leaderboard.csv` of a folder of runs.
+/// Writes `leaderboard.csv` of a folder of runs. A file of that name which no essa has written is somebody's, and stays.
 pub fn write(folder: &Path) -> Result<()> {
-    write_atomically(
-        &folder.join("leaderboard.csv"),
-        to_csv(&collect(&[folder.to_path_buf()])?).as_bytes(),
-    )
+    let path = folder.join("leaderboard.csv");
+    let is_ours = |text: String| text.is_empty() || text.starts_with("name,status,");
+    // What is there and cannot be read as text is none of ours either.
+    if path.exists() && !read_text(&path).is_ok_and(is_ours) {
+        let what = "was not written by essa (its first line does not begin with name,status), so it is not replaced; give --out another folder";
+        return Err(Error::file(path, what));
+    }
+    write_atomically(&path, to_csv(&collect(&[folder.to_path_buf()])?).as_bytes())
 }
 
 /// The rows as CSV.
@@ -344,14 +366,6 @@ fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn read(path: &Path) -> Result<Row> {
-    let row: Row = serde_json::from_str(&read_text(path)?)
-        .map_err(|e| Error::file(path, format!("not the result of a run: {e}")))?;
-    // Where it lies now, wherever it was made.
-    let directory = path.parent().unwrap_or(Path::new(".")).display().to_string();
-    Ok(Row { directory, ..row })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -489,5 +503,66 @@ mod tests {
                 .is_some_and(|line| line.starts_with("c    0.750 ± 0.125  –")),
             "{lines}"
         );
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_or_failed_is_not_finished() {
+        let with = |status: &str| Row {
+            status: status.into(),
+            ..Default::default()
+        };
+        for status in [
+            "finished",
+            "stopped: it has converged",
+            "stopped: the mean collapsed; the best one is kept",
+        ] {
+            assert!(with(status).is_finished(), "{status}");
+        }
+        assert!(!with("interrupted").is_finished() && !with("failed: m: no such file").is_finished());
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("c.toml");
+        std::fs::write(
+            &path,
+            "name = 'study'\nseed = 7\n[model]\npath = 'm'\n[run]\nprompts = 5\n",
+        )
+        .expect("a file");
+        let config = RunConfig::load(&path, &[]).expect("a config");
+        let row = Row::failed(&config, folder.path(), &Error::config("the model is not there"));
+        assert_eq!(
+            (row.name.as_str(), row.status.as_str()),
+            ("study", "failed: the model is not there")
+        );
+        assert_eq!((row.seed, row.prompts, row.config_sha256.len()), (7, 5, 64));
+        assert_eq!(row.config_sha256, config.digest());
+        assert_eq!(
+            (row.essa.as_str(), row.directory),
+            (env!("CARGO_PKG_VERSION"), folder.path().display().to_string())
+        );
+        assert!(
+            row.finished.starts_with("20") && row.finished.ends_with('Z'),
+            "{}",
+            row.finished
+        );
+        assert_eq!((row.test, row.generations), (None, 0));
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        let pool = |test: Option<f64>, test_ci95: Option<f64>| Pool {
+            group: "a".into(),
+            runs: 1,
+            without: 0,
+            test,
+            test_ci95,
+            gain: None,
+            gain_ci95: None,
+            rollouts: 10.4,
+            wall_s: 3.6,
+        };
+        let table = pools_to_table(&[pool(Some(0.5), None), pool(None, None)]);
+        let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1], ["a", "1", "0.500", "–", "10", "4"]);
+        assert_eq!(lines[2], ["a", "1", "–", "–", "10", "4"]);
     }
 }

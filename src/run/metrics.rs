@@ -157,8 +157,9 @@ impl Row {
 
 /// Analysis of variance of rewards by candidate and question. All candidates answer the same questions, so what a question
 /// is worth to all of them cancels, and what is left beside a candidate's mean and a question's is noise. None where there is none,
-/// or nothing to compare. 1 says that half of what sets candidates apart is real. Of a race
-/// only the prompts count that all candidates were asked.
+/// or nothing to compare. 1 says that half of what sets candidates apart is real. Under
+/// racing both variances are estimated on the prompts that all candidates were asked, and the noise is that of a mean over
+/// all prompts, as it is without: what is compared are those who finished.
 fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
     let judged = || evaluations.iter().filter(|e| !e.fitness.is_failed());
     let common = judged().map(|e| e.rewards.len()).min()?;
@@ -177,8 +178,8 @@ fn signal_to_noise(evaluations: &[Evaluation]) -> Option<f64> {
             .map(move |(reward, question)| (reward - mean - question + all).powi(2))
     });
     let residual = residuals.sum::<f64>() / ((candidates - 1) * (questions - 1)) as f64;
-    let noise = residual / questions as f64;
-    let signal = standard_deviation(&means).powi(2) - noise;
+    let signal = standard_deviation(&means).powi(2) - residual / questions as f64;
+    let noise = residual / judged().map(|e| e.rewards.len()).max()? as f64;
     (noise > 0.0).then(|| signal.max(0.0) / noise)
 }
 
@@ -287,6 +288,7 @@ mod tests {
     use super::*;
     use crate::search::Fitness;
     use crate::seed::Seed;
+    use crate::strategy::spread::Spread;
 
     fn evaluation(rewards: Vec<f64>) -> Evaluation {
         Evaluation {
@@ -319,6 +321,11 @@ mod tests {
             signal_to_noise(&[evaluation(vec![1.0, 0.0]), evaluation(vec![1.0, 0.0])]),
             None
         );
+        // Racing: half of them drop out after a quarter of the prompts, which changes the estimate's error and not what it is of.
+        let mut raced = made(1.0);
+        raced.iter_mut().step_by(2).for_each(|e| e.rewards.truncate(4));
+        let raced = signal_to_noise(&raced).expect("noise");
+        assert!((raced - 4.0).abs() < 1.5, "{raced}");
     }
 
     #[test]
@@ -335,5 +342,186 @@ mod tests {
             (of(&[0.0, 1.0, 0.0, 2.0]), of(&[1.0, 2.0]), of(&[1.0; 3])),
             (0.5, 0.0, 1.0)
         );
+    }
+
+    /// The analysis of variance by hand. Three candidates with means 1.5, 2.5 and 8, two questions with mean 4: residuals ±½ of the
+    /// first two, so 1 over 2 · 1 degrees of freedom, and ¼ of a mean of two. The means' variance is 12.25, of which 12 are real.
+    #[test]
+    fn signal_to_noise_is_that_of_the_table() {
+        let of = |rewards: &[&[f64]]| {
+            signal_to_noise(
+                &rewards
+                    .iter()
+                    .map(|rewards| evaluation(rewards.to_vec()))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(of(&[&[1.0, 2.0], &[3.0, 2.0], &[8.0, 8.0]]), Some(48.0));
+        // Two and three: 1 over 1 · 2, a third of which is 1/6; the means 1 and 4 vary by 4.5.
+        let two = of(&[&[1.0, 0.0, 2.0], &[3.0, 4.0, 5.0]]).expect("noise");
+        assert!((two - 26.0).abs() < 1e-12, "{two}");
+        // What varies less than the noise alone would make it.
+        assert_eq!(of(&[&[1.0, 0.0], &[0.0, 1.0]]), Some(0.0));
+        assert_eq!(
+            (of(&[&[1.0, 0.0, 2.0]]), of(&[&[1.0], &[2.0]]), of(&[])),
+            (None, None, None)
+        );
+        let mut failed = vec![
+            evaluation(vec![1.0, 0.0, 2.0]),
+            evaluation(vec![3.0, 4.0, 5.0]),
+            evaluation(vec![0.0]),
+        ];
+        failed[2].fitness = Fitness::FAILED;
+        assert_eq!(
+            signal_to_noise(&failed),
+            Some(two),
+            "who could not be judged says nothing"
+        );
+    }
+
+    #[test]
+    fn a_generation_is_summed_up() {
+        let judged =
+            |rewards: &[f64], terms: &[(&str, f64)], failed: usize, truncated: usize, tokens: usize| Evaluation {
+                terms: terms.iter().map(|(name, value)| (name.to_string(), *value)).collect(),
+                failed,
+                truncated,
+                prompt_tokens: 1000,
+                completion_tokens: tokens,
+                ..evaluation(rewards.to_vec())
+            };
+        let mut evaluations = [
+            judged(&[1.0, 0.0], &[("long", 1.0), ("right", 0.5)], 0, 1, 10),
+            judged(&[2.0, 2.0, 2.0, 2.0], &[("right", 0.25)], 1, 2, 30),
+            judged(&[0.5, 0.5], &[], 2, 0, 8),
+        ];
+        evaluations[2].fitness = Fitness::FAILED;
+        let step = Step {
+            sigma: 0.25,
+            step_norm: 3.0,
+            mean_norm: 4.0,
+            spread: Some(Spread {
+                longest: 6.0,
+                shortest: 1.5,
+                effective_rank: 2.5,
+            }),
+            failed: 1,
+            flat: false,
+            stop: None,
+        };
+        let row = Row::new(7, &evaluations, &step);
+        let terms = [("long".to_string(), 1.0), ("right".to_string(), 0.375)];
+        // The standard errors are √½ / √2 = ½, 0 and 0; so their mean square is 1/12.
+        let reward_se = row.reward_se.expect("a standard error");
+        assert!((reward_se - (1.0 / 12.0_f64).sqrt()).abs() < 1e-15, "{reward_se}");
+        let expected = Row {
+            generation: 7,
+            reward: Some(1.25),
+            reward_std: Some(1.125_f64.sqrt()),
+            reward_max: Some(2.0),
+            reward_se: Some(reward_se),
+            snr: signal_to_noise(&evaluations),
+            tie_ratio: Some(0.0),
+            prompts: Some(4),
+            rollouts: Some(8),
+            sigma: Some(0.25),
+            step_norm: Some(3.0),
+            mean_norm: Some(4.0),
+            axis_ratio: Some(4.0),
+            effective_rank: Some(2.5),
+            mean_length: Some(6.0),
+            clipped_ratio: Some(0.375),
+            failed: 3,
+            terms: terms.into(),
+            ..Row::default()
+        };
+        assert_eq!(row, expected);
+        let validated = row.validated(&evaluations[0]);
+        assert_eq!((validated.validation, validated.validation_se), (Some(0.5), Some(0.5)));
+        assert_eq!(
+            (validated.reward, validated.failed),
+            (Some(1.25), 3),
+            "and the rest stays"
+        );
+        let none = Row::new(1, &[], &step);
+        assert_eq!(
+            (none.reward, none.rollouts, none.mean_length),
+            (None, Some(0), Some(0.0))
+        );
+    }
+
+    /// Each value of a row is another, so a column that held its neighbour's would show.
+    #[test]
+    fn a_row_stands_under_its_columns() {
+        let row = Row {
+            generation: 1,
+            reward: Some(2.5),
+            reward_std: Some(3.5),
+            reward_max: Some(4.5),
+            reward_se: Some(5.5),
+            snr: Some(6.5),
+            tie_ratio: Some(7.5),
+            prompts: Some(8),
+            rollouts: Some(9),
+            sigma: Some(10.5),
+            step_norm: Some(11.5),
+            mean_norm: Some(12.5),
+            axis_ratio: Some(13.5),
+            effective_rank: Some(14.5),
+            validation: Some(15.5),
+            validation_se: Some(16.5),
+            mean_length: Some(17.5),
+            clipped_ratio: Some(18.5),
+            failed: 19,
+            num_tokens: 20,
+            terms: BTreeMap::from([("b".to_string(), 24.5)]),
+            clocks: Clocks {
+                step_s: 21.5,
+                evaluation_s: 22.5,
+                idle: 0.23456,
+            },
+        };
+        let start = Row {
+            terms: BTreeMap::from([("a".to_string(), 25.5)]),
+            ..Row::default()
+        };
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("metrics.csv");
+        let mut metrics = Metrics::new(path.clone());
+        metrics.push(start.clone());
+        metrics.push(row.clone());
+        metrics.write().expect("a file");
+        let text = std::fs::read_to_string(&path).expect("the file");
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "generation,reward,reward_std,reward_max,reward_se,snr,tie_ratio,prompts,rollouts,sigma,step_norm,mean_norm,\
+             axis_ratio,effective_rank,validation,validation_se,completions/mean_length,completions/clipped_ratio,failed,\
+             num_tokens,step_time,evaluation_time,idle_ratio,terms/a,terms/b"
+        );
+        assert_eq!(lines[1], "0,,,,,,,,,,,,,,,,,,0,0,0.000,0.000,0.0000,25.5,");
+        assert_eq!(
+            lines[2],
+            "1,2.5,3.5,4.5,5.5,6.5,7.5,8,9,10.5,11.5,12.5,13.5,14.5,15.5,16.5,17.5,18.5,19,20,21.500,22.500,0.2346,,24.5"
+        );
+        assert_eq!((lines.len(), metrics.seconds()), (3, 21.5));
+
+        // A checkpoint keeps no clocks. The file has them, for generations that stand where they stood.
+        let forgotten = |row: &Row, generation: u64| Row {
+            generation,
+            clocks: Clocks::default(),
+            ..row.clone()
+        };
+        let mut resumed = Metrics::new(path.clone());
+        resumed.resume(vec![forgotten(&start, 0), forgotten(&row, 1), forgotten(&row, 2)]);
+        let clocks: Vec<f64> = resumed.rows().iter().map(|row| row.clocks.step_s).collect();
+        assert_eq!(clocks, [0.0, 21.5, 0.0]);
+        let found = resumed.rows()[1].clocks;
+        assert_eq!((found.evaluation_s, found.idle), (22.5, 0.2346));
+        resumed.resume(vec![forgotten(&start, 0), forgotten(&row, 3)]);
+        assert_eq!((resumed.rows().len(), resumed.seconds()), (2, 0.0));
+        let mut elsewhere = Metrics::new(folder.path().join("none.csv"));
+        elsewhere.resume(vec![row]);
+        assert_eq!(elsewhere.rows().len(), 1, "rows are there without a file, too");
     }
 }

@@ -26,8 +26,9 @@ use crate::search::{Evaluation, Fitness, paired_gain};
 use crate::seed::Seed;
 use crate::strategy::Strategy;
 use crate::task::Split;
+use crate::terminal::{now, say};
 use checkpoint::{Checkpoint, State};
-pub use directory::fork;
+pub use directory::{Standing, fork, standing};
 use directory::{Texts, prepare, still_there};
 use journal::Journal;
 use lock::Lock;
@@ -120,11 +121,13 @@ impl<'a> Run<'a> {
         objective: &'a mut dyn Objective,
         strategy: Box<dyn Strategy>,
     ) -> Result<Self> {
-        check_examples(config, objective)?;
+        check_examples(config, &|split| objective.examples(split))?;
         let n = objective.layout().dim();
         let digest = run_digest(config, objective)?;
         let lock = ranks.agree(prepare(config, directory, ranks))?;
-        let journal = ranks.agree(Journal::open(directory, &digest, ranks.rank()))?;
+        // The root reads before the others write.
+        let journal = Journal::open(directory, &digest, ranks.rank());
+        ranks.agree(Ok(()))?;
         let mut run = Self {
             config,
             directory: directory.to_path_buf(),
@@ -251,7 +254,7 @@ impl<'a> Run<'a> {
         let before = self.strategy.generation();
         // The root has saved the generation before, or this rank would not be here.
         if let Some(overtaken) = before.checked_sub(2) {
-            self.journal.forget(overtaken)?;
+            self.journal.forget(overtaken);
         }
         let questions = self.questions();
         let Some(evaluated) = self.evaluate(None, &questions)? else {
@@ -360,8 +363,11 @@ impl<'a> Run<'a> {
         } else {
             self.state.worse = 0;
         }
-        // Of equals the later one: the search has moved on from there.
-        if evaluation.fitness.value() >= self.state.best.validation.value() {
+        // Of equals the later one, since the search has moved on from there. But what is no better than the start has learned
+        // nothing that the split can see, and the start is the safer of the two.
+        let (found, best) = (evaluation.fitness.value(), self.state.best.validation.value());
+        let is_start = self.strategy.generation() == 0;
+        if is_start || found > best || (found == best && self.state.best.generation > 0) {
             self.state.best = Mean {
                 generation: self.strategy.generation(),
                 theta,
@@ -426,7 +432,10 @@ impl<'a> Run<'a> {
             racing: self.config.run.racing && thetas.is_none(),
         };
         let journal = &mut self.journal;
-        let mut record = |rollouts: &[Rollout]| journal.record(generation, split, rollouts);
+        let mut record = |rollouts: &[Rollout]| {
+            journal.record(generation, split, rollouts);
+            Ok(())
+        };
         let mut go_on = || !interrupt::requested();
         let evaluated = population::evaluate(self.ranks, self.objective, work, &mut record, &mut go_on)?;
         match &evaluated {
@@ -516,7 +525,7 @@ impl<'a> Run<'a> {
             wall_s: ((self.metrics.seconds() + self.since.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
             config_sha256: self.config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
-            finished: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+            finished: now(),
             directory: self.directory.display().to_string(),
             ..Default::default()
         };
@@ -535,10 +544,13 @@ impl<'a> Run<'a> {
             still_there(&self.directory)?;
             row.write(&self.directory)?;
             if stop != StopReason::Interrupted {
-                self.journal.remove()?;
+                self.journal.remove();
             }
-            if let Some(folder) = self.directory.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                leaderboard::write(folder)?;
+            // The table can always be made again, from the runs' own rows; this run's is written.
+            if let Some(folder) = self.directory.parent().filter(|folder| !folder.as_os_str().is_empty())
+                && let Err(error) = leaderboard::write(folder)
+            {
+                say(format_args!("essa: {error}; the leaderboard is left as it was"));
             }
         }
         Ok((row, stop))
@@ -550,9 +562,9 @@ fn run_digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
     Ok(hex(&Sha256::digest(config.digest() + &objective.digest()?)))
 }
 
-/// The examples that a run needs.
-fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
-    let train = objective.examples(Split::Train);
+/// Whether a task's splits, which have so many examples, are enough for a run.
+pub fn check_examples(config: &RunConfig, examples: &dyn Fn(Split) -> usize) -> Result<()> {
+    let train = examples(Split::Train);
     let most = config.run.prompts_max.unwrap_or(0).max(config.run.prompts);
     if most > train {
         return Err(Error::config(format!(
@@ -560,7 +572,7 @@ fn check_examples(config: &RunConfig, objective: &dyn Objective) -> Result<()> {
         )));
     }
     for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
-        if objective.examples(split) == 0 {
+        if examples(split) == 0 {
             return Err(Error::config(format!(
                 "the task's {name} split is empty; a run needs examples to judge its mean by"
             )));

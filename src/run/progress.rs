@@ -1,7 +1,7 @@
 //! What a person sees while a run goes on: a bar with the time left on a terminal, dated plain lines elsewhere (a batch
 //! job's log). Both say the same, and both go to standard error.
 
-use chrono::{SecondsFormat, Utc};
+use crate::terminal::say_dated;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -48,7 +48,7 @@ impl Progress {
         match &self.bar {
             Some(bar) => bar.println(text),
             None if self.quiet => {}
-            None => eprintln!("{} {text}", Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)),
+            None => say_dated(text),
         }
     }
 

@@ -773,4 +773,74 @@ mod tests {
     fn a_short_generation_is_a_bug() {
         strategy(3, 4, false, false).tell(&fitness(&[1.0]));
     }
+
+    /// Exactly: √2 Γ((n + 1) / 2) / Γ(n / 2), of which the tutorial takes the beginning of a series.
+    #[test]
+    fn the_length_of_a_normal_vector_is_near_what_it_is() {
+        let pi = std::f64::consts::PI;
+        let exact = [
+            (2.0 / pi).sqrt(),
+            (pi / 2.0).sqrt(),
+            (8.0 / pi).sqrt(),
+            3.0 * (pi / 8.0).sqrt(),
+        ];
+        for (n, exact) in (1..).zip(exact) {
+            let found = Parameters::new(n, 6, false).chi_n;
+            assert!((found / exact - 1.0).abs() < 1e-3, "{n}: {found}, exactly {exact}");
+        }
+    }
+
+    /// (57) with pycma's factor min(1, λ / 6), and (58), times the speed; together they never replace more than all of C.
+    #[test]
+    fn the_rates_of_few_and_of_many_members() {
+        let few = Parameters::with_speed(10, 4, false, 2.0);
+        assert!((few.c1 - 2.0 * (4.0 / 6.0) * 2.0 / (11.3 * 11.3 + few.mueff)).abs() < 1e-15);
+        let once = Parameters::new(10, 4, false);
+        assert!((once.c1 - few.c1 / 2.0).abs() < 1e-15 && (once.cmu - few.cmu / 2.0).abs() < 1e-15);
+        let many = Parameters::new(1, 1000, false);
+        assert!(
+            (many.c1 + many.cmu - 1.0).abs() < 1e-15 && many.c1 > 0.0,
+            "{} {}",
+            many.c1,
+            many.cmu
+        );
+    }
+
+    /// h_σ in the first generation, when the path has its full length only over √(1 − (1 − c_σ)²): paths that begin short,
+    /// long, and near the edge.
+    #[test]
+    fn the_path_of_c_stands_still_where_that_of_sigma_is_too_long() {
+        let (mut still, mut moved) = (0, 0);
+        for trial in 0..200 {
+            let mut cma = strategy(4, 6, false, false);
+            let seed = Seed::new(trial);
+            cma.state.path_sigma = seed.normals(4).iter().map(|z| 2.0 * z).collect();
+            let chance = seed.named("values").normals(6);
+            cma.tell(&fitness(&chance));
+            let Parameters { cs, chi_n, .. } = cma.fixed;
+            let length = norm(&cma.state.path_sigma);
+            let is_long = length / (1.0 - (1.0 - cs).powi(2)).sqrt() >= (1.4 + 2.0 / 5.0) * chi_n;
+            assert_eq!(norm(&cma.state.path_c) == 0.0, is_long, "{trial}: {length}");
+            *(if is_long { &mut still } else { &mut moved }) += 1;
+        }
+        assert!(still > 50 && moved > 50, "{still} {moved}");
+    }
+
+    #[test]
+    fn axes_of_another_dimension_are_refused() {
+        let state = |n: usize| {
+            let mut cma = strategy(n, 6, false, false);
+            while cma.state.covariance.axes.is_none() {
+                cma.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
+            }
+            cma.state.covariance
+        };
+        let (two, three) = (state(2), state(3));
+        assert!(three.is_valid(3) && !three.is_valid(2));
+        let mixed = Full {
+            axes: two.axes,
+            ..three
+        };
+        assert!(!mixed.is_valid(3) && !mixed.is_valid(2));
+    }
 }

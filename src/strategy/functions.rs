@@ -189,4 +189,78 @@ mod tests {
         assert_eq!((some.reached, some.runs), (4, 5));
         assert!(Quartiles::of(&[None]).median.is_nan());
     }
+
+    #[test]
+    fn functions_are_those_of_the_literature() {
+        // 100 (x₂ − x₁²)² + (1 − x₁)²
+        assert_eq!((rosenbrock(&[0.0, 2.0]), rosenbrock(&[2.0, 3.0])), (401.0, 101.0));
+        assert_eq!(rosenbrock(&[0.0, 2.0, 3.0]), 401.0 + 101.0);
+        // cos π/2 = 0
+        assert!((rastrigin(&[0.25]) - 10.0625).abs() < 1e-12);
+        let x = [0.5, -1.0, 2.0, 1.0];
+        let rotated = Function::named("rotated-ellipsoid", 4, Seed::new(3)).expect("a name");
+        let turned: Vec<f64> = rotation(4, Seed::new(3)).iter().map(|row| dot(row, &x)).collect();
+        assert_eq!(rotated.value(&x), ellipsoid(&turned));
+        assert_ne!(rotated.value(&x), ellipsoid(&x));
+    }
+
+    /// Asks 0, 1, 2; then 3, 4, 5; and so on.
+    struct Counting(u64);
+
+    impl Strategy for Counting {
+        fn name(&self) -> &'static str {
+            "counting"
+        }
+        fn population(&self) -> usize {
+            3
+        }
+        fn generation(&self) -> u64 {
+            self.0
+        }
+        fn ask(&self, member: usize) -> Vec<f64> {
+            vec![(self.0 * 3) as f64 + member as f64]
+        }
+        fn tell(&mut self, fitness: &[Fitness]) -> crate::strategy::Step {
+            assert_eq!(fitness.len(), 3);
+            self.0 += 1;
+            crate::strategy::Step {
+                sigma: 1.0,
+                step_norm: 0.0,
+                mean_norm: 0.0,
+                spread: None,
+                failed: 0,
+                flat: false,
+                stop: None,
+            }
+        }
+        fn mean(&self) -> &[f64] {
+            &[]
+        }
+        fn set_mean(&mut self, _: Vec<f64>) {}
+        fn sigma(&self) -> f64 {
+            1.0
+        }
+        fn state(&self) -> serde_json::Value {
+            serde_json::Value::Null
+        }
+    }
+
+    /// 10 − x is at 3 or below from x = 7 on: the eighth evaluation, in the third generation.
+    #[test]
+    fn evaluations_are_counted_up_to_the_first_that_arrives() {
+        let needed = |target: f64, cap: usize| evaluations_to_target(&mut Counting(0), |x| 10.0 - x[0], target, cap);
+        assert_eq!(
+            (needed(3.0, 100), needed(3.5, 100), needed(10.0, 100)),
+            (Some(8), Some(8), Some(1))
+        );
+        assert_eq!((needed(3.0, 7), needed(3.0, 6), needed(10.0, 0)), (Some(8), None, None));
+    }
+
+    /// As statistics.quantiles([10, 20, 40], n=4, method="inclusive") says.
+    #[test]
+    fn quartiles_lie_between_runs() {
+        let some = Quartiles::of(&[Some(40), Some(10), None, Some(20)]);
+        assert_eq!((some.low, some.median, some.high), (15.0, 20.0, 30.0));
+        assert_eq!(format!("{some:?}"), "median 20 [15, 30] 3/4 reached");
+    }
 }

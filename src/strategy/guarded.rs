@@ -219,4 +219,42 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
     }
+
+    #[test]
+    fn a_guarded_strategy_is_restored_with_its_guard() {
+        let json = json!({ "kind": "cma-es", "population": 4, "restarts": 2, "sigma": 0.5, "max_step": 0.75 });
+        let config: StrategyConfig = serde_json::from_value(json).expect("parses");
+        let mut strategy = config.build(3, &[1.0; 3], Seed::new(3)).expect("builds");
+        assert_eq!((strategy.name(), strategy.sigma()), ("cma-es", 0.5));
+        // Two restarts, and on the way.
+        for _ in 0..45 {
+            strategy.tell(&vec![Fitness::new(1.0); strategy.population()]);
+        }
+        strategy.tell(&judge(strategy.as_ref()));
+        assert_eq!((strategy.population(), strategy.generation()), (16, 46));
+        let state = strategy.state();
+        let mut again = config.restore(&state).expect("its own state");
+        assert_eq!(
+            (again.population(), again.generation(), again.sigma()),
+            (16, 46, strategy.sigma())
+        );
+        assert_ne!(again.sigma(), 0.5);
+        let judged = judge(strategy.as_ref());
+        assert_eq!(again.tell(&judged), strategy.tell(&judged));
+        assert_eq!((again.mean(), again.ask(7)), (strategy.mean(), strategy.ask(7)));
+        again.set_mean(vec![2.0; 3]);
+        assert_eq!(again.mean(), [2.0; 3]);
+
+        for (key, damage) in [
+            ("start", json!([1.0, 1.0])),
+            ("start", json!([1.0, 1.0, null])),
+            // More than the config allows; the population follows from it.
+            ("restarts", json!(3)),
+            ("seed", json!(null)),
+        ] {
+            let mut damaged = state.clone();
+            damaged["state"]["guard"][key] = damage;
+            assert!(config.restore(&damaged).is_err(), "{key}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ use cem::{Cem, CemConfig};
 use cma_es::{CmaEs, CmaEsConfig};
 use guarded::Guarded;
 use lm_ma_es::{LmMaEs, LmMaEsConfig};
-use open_es::{OpenEs, OpenEsConfig};
+use open_es::{OpenEs, OpenEsConfig, Shaping};
 use random_search::{RandomSearch, RandomSearchConfig};
 use sep_cma_es::SepCmaEs;
 use serde::de::DeserializeOwned;
@@ -164,6 +164,18 @@ impl Algorithm {
         "cem",
         "random-search",
     ];
+
+    /// Whether it matters to the algorithm how members of the worse half rank among themselves. To the others they are all
+    /// alike, so a race may drop them before they are known exactly ([`crate::racing`]).
+    pub fn weighs_the_worse_half(&self) -> bool {
+        match self {
+            // Negative weights.
+            Self::Auto(config) | Self::CmaEs(config) | Self::SepCmaEs(config) => config.active,
+            Self::OpenEs(config) => config.shaping != Shaping::Utilities,
+            Self::Cem(config) => config.elite > 0.5,
+            Self::LmMaEs(_) | Self::Xnes(_) | Self::Snes(_) | Self::RandomSearch(_) => false,
+        }
+    }
 
     /// λ; none where it is left to the default.
     fn population(&self) -> Option<usize> {
@@ -577,6 +589,212 @@ mod tests {
             assert_ne!(damaged["state"][key], Value::Null, "{key}");
             damaged["state"][key] = damage;
             assert!(cma.restore(&damaged).is_err(), "{key}");
+        }
+    }
+
+    fn configured(config: Value) -> StrategyConfig {
+        serde_json::from_value(config).expect("parses")
+    }
+
+    fn told(strategy: &mut dyn Strategy, values: &[f64]) -> Step {
+        strategy.tell(&values.iter().copied().map(Fitness::new).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn every_strategy_says_who_it_is_and_where_it_stands() {
+        let x0 = [1.0, -2.0, 0.5, 0.0];
+        for (kind, antithetic) in Algorithm::KINDS.iter().flat_map(|kind| [(*kind, true), (*kind, false)]) {
+            let mut json = serde_json::json!({ "kind": kind, "population": 8, "sigma": 0.5 });
+            if kind != "random-search" {
+                json["antithetic"] = antithetic.into();
+            }
+            let config = configured(json);
+            let mut strategy = config.build(4, &x0, Seed::new(3)).expect("builds");
+            assert_eq!(
+                (strategy.name(), strategy.population(), strategy.generation()),
+                (kind, 8, 0)
+            );
+            assert_eq!((strategy.mean(), strategy.sigma()), (x0.as_slice(), 0.5), "{kind}");
+            let members: Vec<Vec<f64>> = (0..8).map(|member| strategy.ask(member)).collect();
+            let mirrored = members.chunks_exact(2).all(|pair| {
+                let centre = pair[0].iter().zip(&pair[1]).map(|(a, b)| (a + b) / 2.0);
+                centre.zip(x0).all(|(centre, x)| (centre - x).abs() < 1e-12)
+            });
+            assert_eq!(mirrored, antithetic && kind != "random-search", "{kind}");
+
+            let step = told(strategy.as_mut(), &[3.0, 1.0, f64::NAN, 7.0, 5.0, 0.0, 2.0, 4.0]);
+            let moved: f64 = strategy
+                .mean()
+                .iter()
+                .zip(x0)
+                .map(|(new, old)| (new - old).powi(2))
+                .sum();
+            let length: f64 = strategy.mean().iter().map(|x| x * x).sum();
+            assert!((step.step_norm - moved.sqrt()).abs() < 1e-12 && moved > 0.0, "{kind}");
+            assert!((step.mean_norm - length.sqrt()).abs() < 1e-12, "{kind}");
+            assert_eq!((step.sigma, strategy.generation()), (strategy.sigma(), 1), "{kind}");
+            assert_eq!((step.failed, step.flat, step.stop), (1, false, None), "{kind}");
+            // Only LM-MA-ES does not know its axes.
+            assert_eq!(step.spread.is_some(), kind != "lm-ma-es", "{kind}");
+
+            let state = strategy.state();
+            assert_eq!((&state["config"]["kind"], &state["n"]), (&kind.into(), &4.into()));
+            let restored = config.restore(&state).expect("its own state");
+            assert_eq!(
+                (restored.ask(5), restored.sigma()),
+                (strategy.ask(5), strategy.sigma()),
+                "{kind}"
+            );
+            let mut elsewhere = restored;
+            elsewhere.set_mean(vec![9.0; 4]);
+            assert_eq!(elsewhere.mean(), [9.0; 4], "{kind}");
+        }
+    }
+
+    /// σ as a checkpoint could hold it after a long way down or up: 1e-12 and 1e4 times σ0 are the tutorial's limits.
+    #[test]
+    fn a_search_that_has_converged_or_diverged_asks_to_stop() {
+        for kind in Algorithm::KINDS
+            .into_iter()
+            .filter(|kind| !["open-es", "random-search"].contains(kind))
+        {
+            let mut json = serde_json::json!({ "kind": kind, "population": 4, "sigma": 0.5 });
+            if kind == "cem" {
+                // Noise that is added each time keeps it from converging.
+                json["extra_noise"] = 0.0.into();
+            }
+            let config = configured(json);
+            let at = |sigma: f64| {
+                let mut state = config.build(2, &[1.0; 2], Seed::new(3)).expect("builds").state();
+                if state["state"]["sigma"].is_number() {
+                    state["state"]["sigma"] = sigma.into();
+                } else {
+                    state["state"]["sigmas"] = vec![sigma; 2].into();
+                }
+                let mut strategy = config.restore(&state).expect("a state that can be");
+                told(strategy.as_mut(), &[1.0, 2.0, 3.0, 4.0]).stop
+            };
+            assert_eq!((at(0.5), at(0.5e-9), at(0.5e3)), (None, None, None), "{kind}");
+            let stopped = |sigma: f64, word: &str| at(sigma).is_some_and(|reason| reason.contains(word));
+            assert!(
+                stopped(0.5e-14, "converged") && stopped(0.5e6, "diverges"),
+                "{kind}: {:?}",
+                at(0.5e-14)
+            );
+        }
+        let config = configured(serde_json::json!({ "kind": "open-es", "population": 4 }));
+        let mut strategy = config.build(2, &[1e200; 2], Seed::new(3)).expect("builds");
+        let reason = told(strategy.as_mut(), &[1.0, 2.0, 3.0, 4.0]).stop.unwrap_or_default();
+        assert!(reason.contains("out of control"), "{reason}");
+    }
+
+    #[test]
+    fn what_a_strategy_cannot_begin_with_is_refused_whatever_its_kind() {
+        for kind in Algorithm::KINDS {
+            let error = |key: &str, value: Value| {
+                let mut json = serde_json::json!({ "kind": kind });
+                json[key] = value;
+                configured(json).resolve(10).map_err(|error| error.to_string())
+            };
+            for sigma in [0.0, -1.0] {
+                let words = format!("strategy.sigma: is {sigma}, expected a number above 0");
+                assert_eq!(error("sigma", sigma.into()), Err(words), "{kind}");
+            }
+            assert!(
+                error("sigma", 1e-9.into()).is_ok() && error("population", 2.into()).is_ok(),
+                "{kind}"
+            );
+            let most = 1 << 20;
+            assert!(error("population", most.into()).is_ok(), "{kind}");
+            let words = format!("strategy.population: is {}, expected at most {most}", most + 2);
+            assert_eq!(error("population", (most + 2).into()), Err(words), "{kind}");
+        }
+        for (key, value, word) in [
+            ("elite", 0.0, "strategy.elite: is 0, expected a number in (0, 1)"),
+            (
+                "smoothing",
+                1.5,
+                "strategy.smoothing: is 1.5, expected a number in (0, 1]",
+            ),
+        ] {
+            let mut json = serde_json::json!({ "kind": "cem" });
+            json[key] = value.into();
+            assert_eq!(configured(json).resolve(10).expect_err(word).to_string(), word);
+        }
+        let words = "strategy.sigma_decay: is 0, expected a number in (0, 1]";
+        let decay = |value: f64| configured(serde_json::json!({ "kind": "open-es", "sigma_decay": value })).resolve(10);
+        assert_eq!(decay(0.0).expect_err(words).to_string(), words);
+        assert!(decay(1.0).is_ok());
+        let xnes = configured(serde_json::json!({ "kind": "xnes" }));
+        assert!(xnes.resolve(4096).is_ok() && xnes.resolve(4097).is_err());
+    }
+
+    /// 4 · 2¹⁸ is the largest population.
+    #[test]
+    fn restarts_end_where_the_population_would_be_too_large() {
+        let with = |restarts: u32| {
+            configured(serde_json::json!({ "kind": "cma-es", "population": 4, "restarts": restarts })).resolve(3)
+        };
+        assert!(with(18).is_ok());
+        let error = with(19).expect_err("2²¹ members").to_string();
+        assert!(
+            error.contains("restarts: is 19") && error.contains("expected at most 18,"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_config_keeps_what_it_says_and_says_no_more() {
+        let json =
+            serde_json::json!({ "max_step": 0.25, "restarts": 2, "kind": "snes", "population": 6, "sigma": 0.5 });
+        let config = configured(json);
+        assert_eq!(config.sigma(), Some(0.5));
+        assert_eq!(StrategyConfig::default().sigma(), None);
+        let other = config.with_sigma(0.125);
+        let expected = serde_json::json!({
+            "max_step": 0.25, "restarts": 2, "kind": "snes", "population": 6, "sigma": 0.125, "antithetic": true
+        });
+        assert_eq!(serde_json::to_value(&other).expect("serialises"), expected);
+        // What is left alone is not written.
+        let plain = serde_json::to_value(configured(serde_json::json!({ "kind": "snes" }))).expect("serialises");
+        assert!(
+            plain.get("restarts").is_none() && plain.get("max_step").is_none(),
+            "{plain}"
+        );
+    }
+
+    /// By its own definition: the step is another when two of the worse half change places.
+    #[test]
+    fn who_weighs_the_worse_half_sees_it_change_places() {
+        let configs = [
+            serde_json::json!({ "kind": "auto", "active": true }),
+            serde_json::json!({ "kind": "cma-es", "active": true }),
+            serde_json::json!({ "kind": "cma-es", "active": false }),
+            serde_json::json!({ "kind": "sep-cma-es", "active": true }),
+            serde_json::json!({ "kind": "sep-cma-es", "active": false }),
+            serde_json::json!({ "kind": "lm-ma-es" }),
+            serde_json::json!({ "kind": "open-es" }),
+            serde_json::json!({ "kind": "open-es", "shaping": "z-score" }),
+            serde_json::json!({ "kind": "open-es", "shaping": "utilities" }),
+            serde_json::json!({ "kind": "xnes" }),
+            serde_json::json!({ "kind": "snes" }),
+            serde_json::json!({ "kind": "cem", "elite": 0.25 }),
+            serde_json::json!({ "kind": "cem", "elite": 0.5 }),
+            serde_json::json!({ "kind": "cem", "elite": 0.75 }),
+            serde_json::json!({ "kind": "random-search" }),
+        ];
+        for mut json in configs {
+            json["population"] = 8.into();
+            let config = configured(json.clone());
+            let after = |values: [f64; 8]| {
+                let mut strategy = config.build(3, &[1.0, -2.0, 0.5], Seed::new(3)).expect("builds");
+                told(strategy.as_mut(), &values);
+                strategy.state()
+            };
+            // The fifth and the last, which sit in different pairs.
+            let changes =
+                after([8.0, 4.0, 7.0, 1.0, 6.0, 3.0, 5.0, 2.0]) != after([8.0, 1.0, 7.0, 4.0, 6.0, 3.0, 5.0, 2.0]);
+            assert_eq!(config.algorithm.weighs_the_worse_half(), changes, "{json}");
         }
     }
 }

@@ -442,4 +442,43 @@ mod tests {
             }
         );
     }
+
+    /// By its definition, on a thousand members; centred ranks lie evenly in [−½, ½], so they deviate by √(1/12).
+    #[test]
+    fn the_default_rate_of_momentum_makes_up_for_the_shaping() {
+        let values: Vec<f64> = (0..1000).map(f64::from).collect();
+        for shaping in [Shaping::CentredRanks, Shaping::ZScore, Shaping::Utilities] {
+            let weights = shaping.weights(&fitness(&values));
+            assert!(weights.iter().sum::<f64>().abs() < 1e-9);
+            let deviation = (weights.iter().map(|w| w * w).sum::<f64>() / 1000.0).sqrt();
+            let found = shaping.deviation(1000);
+            assert!(
+                (found / (12.0_f64.sqrt() * deviation) - 1.0).abs() < 2e-3,
+                "{shaping:?}: {found}"
+            );
+        }
+        let rate = |shaping: Shaping, optimizer: Optimizer| {
+            let config = OpenEsConfig {
+                shaping,
+                optimizer,
+                sigma: Some(0.5),
+                ..OpenEsConfig::default()
+            };
+            config.resolve(3).expect("in range").learning_rate.expect("filled in")
+        };
+        // 4 σ² for ranks, 0.2 σ for Adam.
+        assert_eq!(rate(Shaping::CentredRanks, Optimizer::Momentum), 1.0);
+        assert!((rate(Shaping::ZScore, Optimizer::Momentum) - 1.0 / 12.0_f64.sqrt()).abs() < 1e-15);
+        assert_eq!(rate(Shaping::ZScore, Optimizer::Adam), 0.1);
+    }
+
+    /// A gradient of the size of ε takes half of the learning rate: 0.1 · 1e-8 / (1e-8 + 1e-8).
+    #[test]
+    fn adams_guard_holds_small_gradients_back() {
+        let mut es = strategy(|_| ());
+        es.state.updates = 1;
+        for step in es.optimize(&[1e-8; 3]) {
+            assert!((step - 0.05).abs() < 1e-12, "{step}");
+        }
+    }
 }

@@ -115,4 +115,44 @@ mod tests {
         assert!(told(&[1.0, 1e-8]).contains("condition"));
         assert_eq!(Spread::of(&[1.0, 1e-6]).stop(0.1), None);
     }
+
+    /// 1e-12 and 1e4 of the first σ and a condition of 1e14 are within the limits.
+    #[test]
+    fn a_limit_that_is_only_reached_is_not_passed() {
+        let ball = |radius: f64, first: f64| Spread::ball(radius, 2).stop(first);
+        assert_eq!(
+            (ball(1e-12, 1.0), ball(1e-13, 0.01), ball(1e4, 1.0)),
+            (None, None, None)
+        );
+        assert!(ball(0.9e-14, 0.01).is_some() && ball(1.1e4, 1.0).is_some());
+        let needle = |shortest: f64| Spread {
+            longest: 1e7,
+            shortest,
+            effective_rank: 1.0,
+        };
+        assert_eq!(needle(1.0).stop(1e7), None);
+        assert!(needle(1.0_f64.next_down()).stop(1e7).is_some() && needle(f64::NAN).stop(1e7).is_some());
+    }
+
+    #[test]
+    fn what_a_file_says_must_be_numbers() {
+        let good = Spread::ball(1.0, 2);
+        assert!(good.is_valid());
+        for wrong in [
+            Spread {
+                longest: f64::INFINITY,
+                ..good
+            },
+            Spread {
+                shortest: f64::NAN,
+                ..good
+            },
+            Spread {
+                effective_rank: f64::NAN,
+                ..good
+            },
+        ] {
+            assert!(!wrong.is_valid(), "{wrong:?}");
+        }
+    }
 }

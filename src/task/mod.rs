@@ -163,16 +163,23 @@ pub enum Grade {
     /// hardly counts how unlikely.
     Probability,
     /// Its logarithm, a proper scoring rule (Gneiting and Raftery, *Strictly Proper Scoring Rules, Prediction, and
-    /// Estimation*, JASA 102, 2007): being sure of a wrong answer costs the most.
+    /// Estimation*, JASA 102, 2007): being sure of a wrong answer costs the most, down to [`LEAST_PROBABILITY`] a token.
     LogProbability,
 }
 
+/// Below this probability a token costs no more. Without a floor one hopeless prompt, whose answer's logarithm can be
+/// −700, outvotes all others of a generation, and how hopeless it is says nothing about a candidate. The floor is
+/// each token's own, so that of a long answer the other tokens still count.
+pub const LEAST_PROBABILITY: f64 = 1e-3;
+
 impl Grade {
-    /// What an answer of this log-probability earns; the least there is, and a failure, where it is not a number.
-    pub fn terms(self, log_probability: f64) -> Terms {
-        let failed = log_probability.is_nan();
-        let logarithm = log_probability.max(f64::MIN_POSITIVE.ln());
-        let probability = logarithm.exp();
+    /// What an answer earns whose tokens have these log-probabilities; the least there is, and a failure, where one is not
+    /// a number.
+    pub fn terms(self, log_probabilities: &[f32]) -> Terms {
+        let logarithms = || log_probabilities.iter().map(|&logarithm| f64::from(logarithm));
+        let failed = logarithms().any(f64::is_nan);
+        let logarithm: f64 = logarithms().map(|own| own.max(LEAST_PROBABILITY.ln())).sum();
+        let probability = if failed { 0.0 } else { logarithms().sum::<f64>().exp() };
         let reward = match self {
             Self::Probability => probability,
             Self::LogProbability => logarithm,
@@ -191,12 +198,31 @@ mod tests {
 
     #[test]
     fn a_wrong_answer_that_is_certain_costs_most() {
-        let [sure, unsure, broken] = [-30.0, -3.0, f64::NAN].map(|logarithm| Grade::LogProbability.terms(logarithm));
-        assert_eq!((sure.reward, unsure.reward, sure.failed), (-30.0, -3.0, false));
+        let floor = 0.001_f64.ln();
+        let [sure, unsure, broken] = [-30.0, -3.0, f32::NAN].map(|own| Grade::LogProbability.terms(&[own, -0.5]));
+        assert_eq!((sure.reward, unsure.reward, sure.failed), (floor - 0.5, -3.5, false));
         // What is no number is no verdict, and never the better for it.
-        assert!(broken.failed && broken.reward < -700.0);
-        let terms = [f64::NEG_INFINITY, 0.0].map(|logarithm| Grade::Probability.terms(logarithm));
-        assert!(terms[0].reward < 1e-300 && terms[1].reward == 1.0);
+        assert!(broken.failed && broken.reward == sure.reward && broken.parts["probability"] == 0.0);
+        let terms = [f32::NEG_INFINITY, 0.0].map(|own| Grade::Probability.terms(&[own, 0.0]));
+        assert!(terms[0].reward == 0.0 && terms[1].reward == 1.0);
+        let small = Grade::Probability.terms(&[-30.0, -1.0]).reward;
+        assert!(
+            (small / (-31_f64).exp() - 1.0).abs() < 1e-6,
+            "a probability has no floor: {small}"
+        );
+    }
+
+    /// One prompt that no candidate can answer is worth as much as one on which they differ, and not as nineteen.
+    #[test]
+    fn one_hopeless_prompt_does_not_outvote_the_others() {
+        let mean = |hopeless: f32, others: f32| {
+            let of = |own: f32| Grade::LogProbability.terms(&[own]).reward;
+            (of(hopeless) + 19.0 * of(others)) / 20.0
+        };
+        assert!(mean(-400.0, -0.5) > mean(-300.0, -0.6), "better on nineteen of twenty");
+        // A long answer with one impossible token: the others still tell candidates apart.
+        let long = |others: f32| Grade::LogProbability.terms(&[others, -80.0, others]).reward;
+        assert!(long(-1.0) > long(-2.0));
     }
 
     #[test]

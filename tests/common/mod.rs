@@ -1,11 +1,15 @@
 //! What the test programs share: where fixtures and data lie, and how references are read.
 #![allow(dead_code)]
 
+#[path = "../support/skip.rs"]
+mod skip;
+
 use essa::adapter::{AdapterBank, Space};
 use essa::engine::{Engine, Limits, Request, Sampling, ScoreRequest};
 use essa::model::{Precision, Transformer, Weights};
 use essa::seed::Seed;
 use serde::Deserialize;
+pub use skip::{Missing, skip};
 use std::path::{Path, PathBuf};
 
 /// A file or folder made by a script in `tests/golden`.
@@ -17,14 +21,32 @@ pub fn fixture(name: &str) -> PathBuf {
 
 /// The reference data: `$ESSA_TEST_DATA`, else `shared/data` beside the checkout. Without it a test is skipped, and says so.
 pub fn data(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("ESSA_TEST_DATA").map(PathBuf::from);
-    let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"));
-    let path = folder.join(name);
-    if !path.exists() {
-        println!("skipped: {} is not there; set ESSA_TEST_DATA", path.display());
-        return None;
+    shared(Missing::Data, "ESSA_TEST_DATA", "../shared/data", name).map(|folder| folder.join(name))
+}
+
+/// The folder of reference data, where it has `name`: for tests of which a config names files in it.
+pub fn data_folder_with(name: &str) -> Option<PathBuf> {
+    shared(Missing::Data, "ESSA_TEST_DATA", "../shared/data", name)
+}
+
+/// A small input on which the program once was wrong: in `$ESSA_TEST_CASES`, else in `shared/cases` beside the checkout.
+pub fn cases(name: &str) -> Option<PathBuf> {
+    shared(Missing::Cases, "ESSA_TEST_CASES", "../shared/cases", name).map(|folder| folder.join(name))
+}
+
+fn shared(missing: Missing, variable: &str, beside: &str, name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os(variable)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(beside));
+    if folder.join(name).exists() {
+        return Some(folder);
     }
-    Some(path)
+    skip(
+        missing,
+        &format!("{} is not there; set {variable}", folder.join(name).display()),
+    );
+    None
 }
 
 /// The real model that set-up fetched: `$ESSA_MODEL`.
@@ -33,7 +55,7 @@ pub fn real_model() -> Option<PathBuf> {
         .map(PathBuf::from)
         .filter(|path| path.exists());
     if path.is_none() {
-        println!("skipped: the real model is not there; run `make setup`");
+        skip(Missing::Model, "ESSA_MODEL names no real model; run `make setup`");
     }
     path
 }

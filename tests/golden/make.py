@@ -2,7 +2,8 @@
 
 A case is a model folder as transformers 5 saves it, `config.v4.json` (the same model described the
 way transformers 4 did), and `reference.json`. Two cases also carry PEFT adapters with references,
-adapters with shifted singular values, and one carries spectral offsets of the base weights.
+adapters with shifted singular values, one carries spectral offsets of the base weights, and one the exact
+probabilities of everything that it may write in three tokens under a sampler's settings (`sampling.json`).
 Every file is checked against a second way to the same numbers before it is kept:
 the v4 config must load to equal logits, and adapters must equal weights merged in float64.
 
@@ -15,13 +16,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from reference import FIXTURES, deterministic, generator, items, logprobs, normal, write_json
+from reference import FIXTURES, deterministic, generator, items, logprobs, normal, rounded, write_json
 
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, GenerationConfig, LlamaConfig, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    LogitsProcessorList,
+    Qwen2Config,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 from transformers.utils import logging
 
 logging.disable_progress_bar()
@@ -62,11 +72,25 @@ CASES = {
         model_type="qwen2", hidden_size=64, num_attention_heads=8, num_key_value_heads=2,
         rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=False,
     ),
+    # The heads of Qwen2.5-0.5B, and texts of some 450 tokens.
+    "qwen2-tied-gqa7": dict(
+        model_type="qwen2", hidden_size=112, intermediate_size=32, num_attention_heads=14, num_key_value_heads=2,
+        max_position_embeddings=512, rms_norm_eps=1e-6, rope_theta=1000000.0, tie_word_embeddings=True,
+    ),
 }  # fmt: skip
-BF16 = {"qwen2-untied-gqa4"}
+BF16 = {"qwen2-untied-gqa4", "qwen2-tied-gqa7"}
 SHARDED = {"llama-sharded"}
 ADAPTED = {"llama-untied-gqa3", "qwen2-tied-gqa3"}
 SPECTRAL = {"qwen2-tied-gqa3"}
+LONG = {"qwen2-tied-gqa7"}
+SAMPLED = {"qwen2-tied-gqa7"}
+# At temperature 1 by rank, by mass and by both, and once at another temperature.
+SAMPLERS = [
+    dict(temperature=1.0, top_k=4, top_p=1.0),
+    dict(temperature=1.0, top_k=0, top_p=0.6),
+    dict(temperature=1.0, top_k=6, top_p=0.9),
+    dict(temperature=0.7, top_k=5, top_p=0.95),
+]
 GENERATION = {
     "llama-rope3-gqa4": dict(eos_token_id=[2, 7, 11], do_sample=True, temperature=0.6, top_p=0.9),
     "qwen2-untied-gqa4": dict(
@@ -102,6 +126,8 @@ def make_case(name: str) -> None:
             write_shifted(name, folder, pairs, number)
     if name in SPECTRAL:
         write_spectral(name, folder, pairs)
+    if name in SAMPLED:
+        write_sampling(name, folder)
     report(name, folder)
 
 
@@ -213,6 +239,11 @@ def prompts_and_completions(name: str) -> list[tuple[list[int], list[int]]]:
     """Four lengths, and a fifth prompt that shares the first 20 tokens of the third. Ids 0 to 2 are special."""
     rng = generator(name, "tokens")
     draw = lambda count: [int(token) for token in rng.integers(3, VOCAB, count)]
+    if name in LONG:
+        # One is scored from its first token on, two begin with the same 200 tokens.
+        prompts = [draw(count) for count in [1, 130, 440]]
+        prompts.append(prompts[2][:200] + draw(43))
+        return [(prompt, draw(count)) for prompt, count in zip(prompts, [448, 14, 14, 12])]
     prompts = [draw(count) for count in [1, 7, 23, 60]]
     prompts.append(prompts[2][:20] + draw(11))
     return [(prompt, draw(count)) for prompt, count in zip(prompts, [12, 12, 9, 14, 12])]
@@ -359,11 +390,66 @@ def write_spectral(name: str, folder: Path, pairs, k: int = 3) -> None:
     write_json(folder / "spectral.json", answers, indent_to=3)
 
 
+# ---- what a sampler may write ----------------------------------------------------------------
+
+
+def write_sampling(name: str, folder: Path) -> None:
+    """The probability of every next token after every text that may come before it, by transformers' own filters."""
+    model = load(folder)
+    for number in range(1000):
+        prompt_ids = [int(token) for token in generator(name, "sampling", str(number)).integers(3, VOCAB, 17)]
+        cases = [{**sampler, "rows": next_tokens(model, prompt_ids, sampler)} for sampler in SAMPLERS]
+        if all(case["rows"] for case in cases):
+            break
+    else:
+        raise RuntimeError("every prompt has a token on the edge")
+    write_json(folder / "sampling.json", {"prompt_ids": prompt_ids, "cases": cases}, indent_to=4)
+    for case in cases:
+        print(f"  sampling.json: {sum(len(ids) for text, ids, _ in case['rows'] if len(text) == 2)} texts, prompt {number}")
+
+
+def next_tokens(model, prompt_ids: list[int], sampler: dict, tokens: int = 3, most: int = 200) -> list | None:
+    """[[text so far, next tokens, their probabilities], ...] for texts of `tokens` tokens, `most` of them at most.
+
+    None where the last token that is kept hangs on the last bits of a kernel."""
+    filters = LogitsProcessorList([TemperatureLogitsWarper(sampler["temperature"])])
+    if sampler["top_k"] > 0:
+        filters.append(TopKLogitsWarper(sampler["top_k"]))
+    if sampler["top_p"] < 1:
+        filters.append(TopPLogitsWarper(sampler["top_p"]))
+    texts, rows = [[]], []
+    for _ in range(tokens):
+        longer = []
+        for text in texts:
+            ids = torch.tensor([prompt_ids + text])
+            logits = model(ids, use_cache=False).logits[:, -1].double()
+            probabilities = torch.softmax(filters(ids, logits), dim=-1)[0]
+            kept = probabilities > 0
+            if is_near_an_edge(logits[0] / sampler["temperature"], kept, sampler):
+                return None
+            next_ids = kept.nonzero()[:, 0].tolist()
+            rows.append([text, next_ids, rounded(probabilities[kept])])
+            longer += [[*text, token] for token in next_ids]
+        texts = longer
+        if len(texts) > most:
+            return None
+    return rows
+
+
+def is_near_an_edge(logits: torch.Tensor, kept: torch.Tensor, sampler: dict) -> bool:
+    candidates = logits.topk(sampler["top_k"] or len(logits)).values
+    masses = torch.softmax(candidates, dim=-1).cumsum(dim=-1)
+    gap = (logits[kept].min() - logits[~kept].max()).item()
+    return gap < 1e-3 or (sampler["top_p"] < 1 and (masses - sampler["top_p"]).abs().min().item() < 1e-4)
+
+
 def report(name: str, folder: Path) -> None:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{name}: {size / 1e3:.0f} KB")
     for path in sorted(folder.glob("*.json")):
         value = json.loads(path.read_text())
+        if path.name == "sampling.json":
+            continue
         groups = {"": value} if isinstance(value, list) else {
             key: inner["items"] for key, inner in value.items() if isinstance(inner, dict) and "items" in inner
         } or ({"": value["items"]} if "items" in value else {})

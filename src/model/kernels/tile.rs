@@ -206,6 +206,7 @@ mod tests {
     use super::*;
     use crate::model::kernels::{Form, Input, Int4Group, PackedWeight};
     use crate::seed::Seed;
+    use crate::skip::{Missing, skip};
     use std::sync::Mutex;
 
     /// Keeps the bits of every output.
@@ -264,8 +265,10 @@ mod tests {
     /// numbers so large that 16 bits would not hold a sum too many.
     #[test]
     fn the_tiles_are_their_safe_twin() {
-        let tiles: Vec<Tile> = Tile::ALL.into_iter().filter(|tile| tile.is_here()).collect();
-        println!("tiles here: {tiles:?}");
+        let (tiles, absent): (Vec<Tile>, Vec<Tile>) = Tile::ALL.into_iter().partition(|tile| tile.is_here());
+        if !absent.is_empty() {
+            skip(Missing::Processor, &format!("this processor cannot run {absent:?}"));
+        }
         let sizes = (1..=17)
             .map(|rows| (rows, 134, 45))
             .chain([(9, 64, 96), (3, 5, 1), (5, 300, 33)]);
