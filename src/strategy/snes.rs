@@ -226,8 +226,7 @@ mod tests {
             (true, [1.0, 9.0, 5.0, 4.0], [u[3], u[0], u[1], u[2]]),
             (false, [1.0, 9.0, 5.0, f64::NAN], [u[2], u[0], u[1], 0.0]),
             (false, [5.0, 1.0, 4.0, 5.0], [first, u[3], u[2], first]),
-            (true, [5.0, 1.0, 4.0, 5.0], [first, u[3], u[2], first]),
-            (false, [1.0, 1.0, 9.0, 1.0], [last, last, u[0], last]),
+            (true, [1.0, 1.0, 9.0, 1.0], [last, last, u[0], last]),
         ] {
             let mut snes = strategy(antithetic);
             let members: Vec<Vec<f64>> = (0..4).map(|member| snes.ask(member)).collect();

@@ -1,6 +1,7 @@
 //! A folder with a tiny model and a config, runs of the binary in it on any number of ranks, and what such a run leaves but
 //! for its clocks.
 
+use crate::common::{Missing, skip};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,7 +125,7 @@ pub fn launcher(ranks: usize) -> Command {
 pub fn has_mpi() -> bool {
     let found = cfg!(feature = "mpi") && Command::new("mpirun").arg("--version").output().is_ok();
     if !found {
-        println!("skipped: built without the mpi feature, or no mpirun here");
+        skip(Missing::Mpi, "built without the mpi feature, or no mpirun here");
     }
     found
 }
