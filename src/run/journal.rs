@@ -117,9 +117,10 @@ impl Journal {
         Ok(())
     }
 
-    /// How many rollouts an earlier job left behind.
-    pub fn known(&self) -> usize {
-        self.known.values().map(BTreeMap::len).sum()
+    /// How many rollouts an earlier job left behind of the evaluations at this generation: of its candidates, and of its mean.
+    pub fn known(&self, generation: u64) -> usize {
+        let of_generation = self.known.iter().filter(|((own, _), _)| *own == generation);
+        of_generation.map(|(_, rollouts)| rollouts.len()).sum()
     }
 
     /// What is known of a generation's evaluation; on the root only.
@@ -247,7 +248,7 @@ mod tests {
         fs::write(&path, &whole[..whole.len() - 4]).expect("a shorter file");
         for _ in 0..2 {
             let mut again = open(0);
-            assert_eq!(again.known(), 3);
+            assert_eq!((again.known(3), again.known(4), again.known(5)), (2, 1, 0));
             assert_eq!(again.take(3, Split::Train), [rollout(0, 0), rollout(1, 0)]);
             assert_eq!(again.take(4, Split::Validation), [rollout(0, 5)]);
             assert!(again.take(4, Split::Train).is_empty());
@@ -258,6 +259,6 @@ mod tests {
             assert_eq!(left.len(), 1);
         }
         let other = Journal::open(folder.path(), "another run", 0);
-        assert_eq!(other.known(), 0);
+        assert_eq!(other.known(3), 0);
     }
 }

@@ -198,7 +198,8 @@ impl<'a> Run<'a> {
             if self.saved.is_some() {
                 self.keep_best()?;
             }
-            let (known, at) = (self.journal.known(), self.strategy.generation());
+            let at = self.strategy.generation();
+            let known = self.journal.known(at);
             if self.saved.is_some() || known > 0 {
                 self.progress.line(&format!(
                     "going on after generation {at}, with {known} rollouts of the next one known"
