@@ -1,5 +1,5 @@
-//! The longer proof (`make test-long`): the quick start's task is learned with the seed that the README prints and with
-//! two others. The same three runs, started by hand, are in `experiments/LOG.md` (6 to 8 minutes each on busy cores).
+//! The longer proof (`make test-long`): the quick start's task is learned with three seeds. Five runs, started by hand, are in
+//! `experiments/LOG.md` (2026-11-27).
 
 mod common;
 

@@ -64,7 +64,7 @@ fn config_of(house: &House) -> RunConfig {
 fn alignment(config: &RunConfig, cache: &Path) -> Alignment {
     let opened = Opened::open(&config.model.path, config.model.options(), Limits::default()).expect("a model");
     let modules = [Module::Q, Module::K, Module::V, Module::O];
-    let space = spectral(&opened.weights, Part::Principal, 2, &modules, cache, &|_, _| ()).expect("a space");
+    let space = spectral(&opened.weights, Part::Principal, 2, &modules, cache, &|_| ()).expect("a space");
     let space = space.with_decoding(BTreeMap::from([(Setting::Temperature, 0.7)]));
     let task = config
         .task
@@ -917,7 +917,7 @@ fn promise_3_bases_of_large_matrices_are_the_same_on_any_number_of_threads() {
             let cache = folder.path().join(threads.to_string());
             let made = pool.install(|| {
                 tch::set_num_threads(threads as i32);
-                spectral(&weights, Part::Principal, 4, modules, &cache, &|_, _| ())
+                spectral(&weights, Part::Principal, 4, modules, &cache, &|_| ())
             });
             made.expect("a space");
             bases_in(&cache)

@@ -227,7 +227,6 @@ fn perplexity_is_f32s() {
     }
 }
 
-/// 4-bit blocks come through as they are: scale · q + minimum is what the file says, to the last bit but one.
 /// What a GPU computes int8 and int4 with, here on the CPU's twins of the same library functions and on a third of the texts,
 /// because there they are slow. int8 loses more than in the kernels, whose activations have four times as many scales.
 #[test]
@@ -251,6 +250,7 @@ fn perplexity_of_the_librarys_products_is_f32s() {
     }
 }
 
+/// 4-bit blocks come through as they are: scale · q + minimum is what the file says, to the last bit but one.
 #[test]
 fn int4_takes_the_files_own_blocks() {
     let Some(path) = real_model() else { return };
