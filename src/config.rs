@@ -351,9 +351,9 @@ impl RunConfig {
         if self.space.budget.is_some() && self.space.only.is_none() {
             self.space.only.clone_from(&begun.space.only);
         }
-        match begun.strategy.sigma().filter(|_| self.run.calibrate_sigma) {
+        match begun.strategy.sigma.filter(|_| self.run.calibrate_sigma) {
             Some(sigma) => {
-                self.strategy = self.strategy.with_sigma(sigma);
+                self.strategy.sigma = Some(sigma);
                 true
             }
             None => false,
@@ -411,7 +411,7 @@ impl RunConfig {
         positive("run.prompts", self.run.prompts as u64)?;
         // What does not hang on n, before anything is loaded.
         self.strategy.resolve(self.space.subspace.unwrap_or(1).max(1))?;
-        if self.run.racing && self.strategy.algorithm.weighs_the_worse_half() {
+        if self.run.racing && self.strategy.weighs_the_worse_half() {
             return Err(Error::config(
                 "run.racing is true, and the strategy weighs candidates of the worse half too, whose scores a race leaves biased: \
                  take cma-es without active, a natural evolution strategy, open-es with shaping = \"utilities\", or cem with an \
@@ -1022,7 +1022,7 @@ mod tests {
         );
         let config = config.expect("a config");
         assert_eq!(config.space.label(), "spectral principal 2 + spectral minor 8");
-        assert_eq!(config.strategy.sigma(), Some(0.2));
+        assert_eq!(config.strategy.sigma, Some(0.2));
         let table: toml::Table = config.to_toml().parse().expect("TOML");
         for (section, knob) in [
             ("space", "space.kind"),

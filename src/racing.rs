@@ -9,7 +9,7 @@
 //! that of everyone who finished. So a strategy that weighs all of the worse half alike (CMA-ES without negative weights,
 //! the natural evolution strategies, CEM up to an elite of one half, random search) takes the step that it would take without
 //! a race, unless a candidate was dropped that would have come back. One that weighs the worse half by rank or by score
-//! would be told biased scores, and a config that races it is refused ([`crate::strategy::Algorithm::weighs_the_worse_half`]).
+//! would be told biased scores, and a config that races it is refused ([`crate::strategy::StrategyConfig::weighs_the_worse_half`]).
 
 use crate::search::{Evaluation, Fitness, mean};
 use std::ops::Range;

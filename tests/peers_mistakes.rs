@@ -14,7 +14,7 @@ use essa::ranks::Ranks;
 use essa::run::{Labels, Run, fork};
 use essa::search::{Fitness, Layout};
 use essa::seed::Seed;
-use essa::strategy::{Algorithm, Strategy, StrategyConfig};
+use essa::strategy::{KINDS, Strategy, StrategyConfig};
 use essa::task::{Split, Terms};
 use half::bf16;
 use std::cell::RefCell;
@@ -24,7 +24,7 @@ use std::rc::Rc;
 
 /// All but random search, whose member 0 is its incumbent.
 fn strategies() -> impl Iterator<Item = String> {
-    let kinds = Algorithm::KINDS.iter().filter(|kind| **kind != "random-search");
+    let kinds = KINDS.iter().filter(|kind| **kind != "random-search");
     kinds.map(|kind| format!("kind = '{kind}'"))
 }
 

@@ -485,6 +485,7 @@ fn tied_members_are_interchangeable() {
         // behind the other, so whoever orders by bits and then by index has them the other way around.
         let mut strategy = build(&config, 4, 8);
         strategy.tell(&[3.0, 3.0, 9.0, 1.0, 2.0, 4.0, 0.0, 0.0].map(Fitness::new));
+        // An order by bits would put the last before the one before it.
         let mut nudged = build(&config, 4, 8);
         nudged.tell(&[3.0, 3.0, 9.0, 1.0, 2.0, 4.0, -0.0, 0.0].map(Fitness::new));
         assert_eq!(strategy.mean(), nudged.mean(), "{config}");
@@ -585,20 +586,26 @@ fn a_damaged_state_is_refused() {
         let parsed: StrategyConfig = serde_json::from_value(config.clone()).expect("parses");
         let whole = build(&config, 5, 1).state();
         assert!(parsed.restore(&whole).is_ok(), "{config}");
-        for key in whole["state"].as_object().expect("a table").keys() {
-            let short = [json!([]), json!({}), json!(""), json!([1.0, 2.0])];
-            for damage in short {
+        let keys = |table: &str| -> Vec<String> {
+            let table = whole.pointer(table).expect("a place").as_object();
+            table.map_or(vec![], |table| table.keys().cloned().collect())
+        };
+        for (table, key) in keys("/state").into_iter().flat_map(|part| {
+            let inside = format!("/state/{part}");
+            let inner = keys(&inside).into_iter().map(move |key| (inside.clone(), key));
+            inner.chain([("/state".to_string(), part)])
+        }) {
+            let damaged = |change: &dyn Fn(&mut serde_json::Value)| {
                 let mut state = whole.clone();
-                state["state"][key] = damage;
-                assert!(parsed.restore(&state).is_err(), "{config} {key}");
+                change(state.pointer_mut(&table).expect("a place"));
+                parsed.restore(&state)
+            };
+            for damage in [json!([]), json!({}), json!(""), json!([1.0, 2.0])] {
+                let restored = damaged(&|table| table[&key] = damage.clone());
+                assert!(restored.is_err(), "{config} {table}/{key}");
             }
-            let mut state = whole.clone();
-            state["state"].as_object_mut().expect("a table").remove(key);
-            // Axes that are not there yet are left out as well as null.
-            assert!(
-                key == "axes" || parsed.restore(&state).is_err(),
-                "{config} without {key}"
-            );
+            let without = damaged(&|table| _ = table.as_object_mut().expect("a table").remove(&key));
+            assert!(without.is_err(), "{config} without {table}/{key}");
         }
         let mut other = whole.clone();
         other["n"] = json!(6);

@@ -11,7 +11,7 @@ use crate::run::{Labels, Run, Standing, StopReason, fork, interrupt, leaderboard
 use crate::search::{Slot, mean};
 use crate::seed::Seed;
 use crate::sensitivity::{self, Sensitivity};
-use crate::strategy::{Algorithm, LARGEST_FULL};
+use crate::strategy::{Kind, LARGEST_FULL};
 use crate::task::Split;
 use crate::terminal::{self, say_dated};
 use serde::Serialize;
@@ -93,7 +93,7 @@ pub(super) fn align_config(
         objective = ranks.agree(objective.reopened(|weights| open_space(&config, weights, &say)))?;
     }
     let n = objective.layout().dim();
-    if matches!(config.strategy.algorithm, Algorithm::Auto(_)) && n > LARGEST_FULL {
+    if matches!(config.strategy.kind, Kind::Auto(_)) && n > LARGEST_FULL {
         say(&format!(
             "strategy: sep-cma-es, because n = {n} is above {LARGEST_FULL}, where a full covariance matrix learns nothing in time"
         ));
@@ -116,7 +116,8 @@ pub(super) fn align_config(
         let Some(sigma) = calibrate_sigma(ranks, &config, &mut objective, &directory, &say)? else {
             return Ok(StopReason::Interrupted);
         };
-        config.strategy = ranks.agree(config.strategy.with_sigma(sigma).resolve(n))?;
+        config.strategy.sigma = Some(sigma);
+        config.strategy = ranks.agree(config.strategy.resolve(n))?;
     }
     let strategy = config
         .strategy
@@ -207,7 +208,7 @@ fn choose_slots(
         )));
     }
     let config_strategy = ranks.agree(config.strategy.resolve(objective.layout().dim()))?;
-    let sigma = config_strategy.sigma().expect("a resolved strategy has a sigma");
+    let sigma = config_strategy.sigma.expect("a resolved strategy has a sigma");
     let seed = Seed::new(config.seed).named("sensitivity");
     let questions = questions(objective, seed, sensitivity::QUESTIONS);
     let mut go_on = || !interrupt::requested();
@@ -272,7 +273,7 @@ fn calibrate_sigma(
     directory: &Path,
     say: &dyn Fn(&str),
 ) -> Result<Option<f64>> {
-    let guess = config.strategy.sigma().expect("a resolved strategy has a sigma");
+    let guess = config.strategy.sigma.expect("a resolved strategy has a sigma");
     let seed = Seed::new(config.seed).named("calibration");
     let questions = questions(objective, seed, config.run.prompts);
     let mut go_on = || !interrupt::requested();

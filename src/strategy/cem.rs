@@ -1,65 +1,71 @@
 //! The cross-entropy method with a diagonal Gaussian: R. Rubinstein, *The Cross-Entropy Method for Combinatorial and
 //! Continuous Optimization*, 1999; Z. Botev, D. Kroese, R. Rubinstein, P. L'Ecuyer, *The Cross-Entropy Method for
-//! Optimization*, Handbook of Statistics 31 (2013), whose steps are named beside the lines. The best members, the elite,
-//! are fitted by a Gaussian, and the next generation is drawn from it. Here σ is taken around the old mean, as in CEM-RL
-//! (A. Pourchot, O. Sigaud, arXiv 1810.01222), so that progress widens the search; σ is smoothed and the mean is not, as
-//! in evosax's SimpleES; and a little variance is added in each generation (I. Szita, A. Lőrincz, Neural Computation 18,
-//! 2006), or the search would end by itself. A baseline: nothing corrects that a few members underestimate σ, so under
-//! random fitness ln σ falls by about smoothing / (4 · elite · λ) a generation, until the added noise stops it.
+//! Optimization*, Handbook of Statistics 31 (2013), whose steps are named beside the lines. The best members, the
+//! elite, are fitted by a Gaussian, and the next generation is drawn from it. Here σ is taken around the old mean, as
+//! in CEM-RL (A. Pourchot, O. Sigaud, arXiv 1810.01222), so that progress widens the search; σ is smoothed and the mean
+//! is not, as in evosax's SimpleES; and a little variance is added in each generation (I. Szita, A. Lőrincz, Neural
+//! Computation 18, 2006), or the search would end by itself. Members in pairs, which the book does not have, took 10 to
+//! 23 % fewer evaluations on a sphere and an ellipsoid in 40-D: of a pair usually one is in the elite, so the elite's
+//! draws differ. A baseline: nothing corrects that a few members underestimate σ, so under random fitness ln σ falls by
+//! about smoothing / (4 · elite · λ) a generation, until the added noise stops it.
 
-use super::learner::{Clock, Learner};
+use super::algorithm::{Algorithm, Search};
+use super::check;
 use super::shaping::share_weights;
-use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
+use super::spread::{Spread, geometric_mean};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-// ---------------------------------------------------------------------------------------------------------- config
+// -------------------------------------------------------------------------------------------------------- settings
 
-/// Settings of the cross-entropy method.
+/// What the cross-entropy method alone has as settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CemConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ0, the first standard deviation of each number, above 0. Default 0.1.
-    pub sigma: Option<f64>,
     /// ρ, the share of the members that is the elite, in (0, 1); at least one member. Default 0.5.
     pub elite: f64,
     /// α, how much of σ is replaced by the elite's, in (0, 1]. Default 0.1.
     pub smoothing: f64,
     /// What is added to each σ in a generation, as variances add, at least 0. Default 0.05 σ0.
     pub extra_noise: Option<f64>,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true, which took 10 to 23 % fewer evaluations on a
-    /// sphere and an ellipsoid in 40-D: of a pair usually one is in the elite, so the elite's draws differ. Off is the book.
-    pub antithetic: bool,
 }
 
 impl Default for CemConfig {
     fn default() -> Self {
         Self {
-            population: None,
-            sigma: None,
             elite: 0.5,
             smoothing: 0.1,
             extra_noise: None,
-            antithetic: true,
         }
     }
 }
 
-impl CemConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        let (elite, smoothing) = (self.elite, self.smoothing);
-        let noise = self.extra_noise.unwrap_or(0.05 * sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
+// --------------------------------------------------------------------------------------------------------- numbers
+
+/// What the cross-entropy method learns beside the mean, its μ.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cem {
+    /// σ, `[n]`; the overall step size is their geometric mean.
+    sigmas: Vec<f64>,
+}
+
+/// 1 over the size of the elite for its ranks and 0 for the others, best rank first, `[λ]`.
+fn elite_weights(search: &Search<CemConfig>) -> Vec<f64> {
+    let elite = ((search.settings.elite * search.population as f64) as usize).max(1);
+    let weight = |rank| if rank < elite { 1.0 / elite as f64 } else { 0.0 };
+    (0..search.population).map(weight).collect()
+}
+
+impl Algorithm for Cem {
+    type Settings = CemConfig;
+
+    fn resolve(settings: &CemConfig, _: usize, _: usize, sigma: f64) -> Result<CemConfig> {
+        let CemConfig { elite, smoothing, .. } = *settings;
+        let noise = settings.extra_noise.unwrap_or(0.05 * sigma);
+        Ok(CemConfig {
             elite: check("elite", elite, elite > 0.0 && elite < 1.0, "a number in (0, 1)")?,
             smoothing: check(
                 "smoothing",
@@ -68,121 +74,38 @@ impl CemConfig {
                 "a number in (0, 1]",
             )?,
             extra_noise: Some(check("extra_noise", noise, noise >= 0.0, "0 or a number above")?),
-            ..self.clone()
         })
     }
-}
 
-// ----------------------------------------------------------------------------------------------------------- state
-
-/// The cross-entropy method, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct Cem {
-    config: CemConfig,
-    /// 1 over the size of the elite for its ranks and 0 for the others, best rank first, `[λ]`.
-    weights: Vec<f64>,
-    state: State,
-}
-
-/// What evolves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
-    /// μ, `[n]`.
-    mean: Vec<f64>,
-    /// σ, `[n]`.
-    sigmas: Vec<f64>,
-}
-
-impl Cem {
-    /// The start. `config` is resolved.
-    pub(super) fn new(config: CemConfig, x0: &[f64], seed: Seed) -> Self {
-        let sigma = config.sigma.expect("a resolved config has a sigma");
-        let state = State {
-            clock: Clock::new(seed),
-            mean: x0.to_vec(),
-            sigmas: vec![sigma; x0.len()],
-        };
-        Self::with_state(config, state)
+    /// Where it is in the elite.
+    fn weighs_the_worse_half(settings: &CemConfig) -> bool {
+        settings.elite > 0.5
     }
 
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: CemConfig, n: usize, state: State) -> Result<Self> {
-        let valid = all_finite(&[&state.mean, &state.sigmas], n);
-        if valid {
-            Ok(Self::with_state(config, state))
-        } else {
-            Err(damaged(n))
-        }
+    fn start(search: &mut Search<CemConfig>) -> Self {
+        let sigmas = vec![search.sigma; search.dim()];
+        search.sigma = geometric_mean(&sigmas);
+        Self { sigmas }
     }
 
-    fn with_state(config: CemConfig, state: State) -> Self {
-        let population = config.population.expect("a resolved config has a population");
-        let elite = ((config.elite * population as f64) as usize).max(1);
-        let weight = |rank| if rank < elite { 1.0 / elite as f64 } else { 0.0 };
-        Self {
-            config,
-            weights: (0..population).map(weight).collect(),
-            state,
-        }
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------------- ask
-
-impl Learner for Cem {
-    fn kind(&self) -> &'static str {
-        "cem"
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.sigmas], n)
     }
 
-    fn lambda(&self) -> usize {
-        self.weights.len()
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
-
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    /// The geometric mean of all σ.
-    fn scale(&self) -> f64 {
-        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
-        (logarithms / self.state.sigmas.len() as f64).exp()
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(Algorithm::Cem(self.config.clone()), self.state.mean.len(), &self.state)
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let State { mean, sigmas, .. } = &self.state;
-        let (draw, sign) = self.noise().draw_of(member);
-        let z = self.noise().normals(draw, mean.len());
-        let member = mean.iter().zip(sigmas).zip(z);
+    fn draw(&self, search: &Search<CemConfig>, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let z = search.noise().normals(draw, search.dim());
+        let member = search.mean.iter().zip(&self.sigmas).zip(z);
         member.map(|((m, sigma), z)| m + sign * sigma * z).collect() // draw
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let (noise, n) = (self.noise(), self.state.mean.len());
-        let members = share_weights(&self.weights, fitness); // select
+    fn learn(&mut self, search: &mut Search<CemConfig>, fitness: &[Fitness]) -> f64 {
+        let (noise, n) = (search.noise(), search.dim());
+        let members = share_weights(&elite_weights(search), fitness); // select
         // What failed members of the elite leave free stands for the old Gaussian.
         let rest = 1.0 - members.iter().sum::<f64>();
         let (mut of_mean, mut of_variance) = (vec![0.0; n], vec![rest.max(0.0); n]);
@@ -193,9 +116,9 @@ impl Learner for Cem {
                 of_variance[i] += weight.even * z * z;
             }
         }
-        let extra = self.config.extra_noise.expect("a resolved config has its noise");
-        let alpha = self.config.smoothing;
-        let State { mean, sigmas, .. } = &mut self.state;
+        let extra = search.settings.extra_noise.expect("a resolved config has its noise");
+        let alpha = search.settings.smoothing;
+        let (mean, sigmas) = (&mut search.mean, &mut self.sigmas);
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {
             *moved = sigmas[i] * of_mean[i]; // update
@@ -203,16 +126,12 @@ impl Learner for Cem {
             let smoothed = sigmas[i] * (1.0 - alpha + alpha * of_variance[i].sqrt()); // update, smooth
             sigmas[i] = smoothed.hypot(extra);
         }
+        search.sigma = geometric_mean(sigmas);
         norm(&moved)
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(Spread::of(&self.state.sigmas))
-    }
-
-    fn limit(&self) -> Option<String> {
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Spread::of(&self.state.sigmas).stop(first)
+    fn spread(&self, _: &Search<CemConfig>) -> Option<Spread> {
+        Some(Spread::of(&self.sigmas))
     }
 }
 
@@ -221,18 +140,17 @@ impl Learner for Cem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
-    fn strategy(change: impl Fn(&mut CemConfig)) -> Cem {
-        let mut config = CemConfig {
-            population: Some(4),
-            sigma: Some(0.5),
+    fn strategy(antithetic: bool, change: impl Fn(&mut CemConfig)) -> AskTell<Cem> {
+        let mut settings = CemConfig {
             extra_noise: Some(0.0),
-            antithetic: false,
             ..CemConfig::default()
         };
-        change(&mut config);
-        Cem::new(config.resolve(3).expect("in range"), &[1.0, -2.0, 0.5], Seed::new(9))
+        change(&mut settings);
+        let x0 = [1.0, -2.0, 0.5];
+        AskTell::new("cem", Search::new(settings, &x0, 0.5, 4, antithetic, Seed::new(9)))
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -248,10 +166,9 @@ mod tests {
             ([f64::NAN, 1.0, 5.0, f64::NAN], [0.0, 0.5, 0.5, 0.0]),
         ] {
             for antithetic in [false, true] {
-                let mut cem = strategy(|config| {
+                let mut cem = strategy(antithetic, |config| {
                     config.smoothing = 0.25;
                     config.extra_noise = Some(0.125);
-                    config.antithetic = antithetic;
                 });
                 let members: Vec<Vec<f64>> = (0..4).map(|member| cem.ask(member)).collect();
                 cem.tell(&fitness(&values));
@@ -260,7 +177,7 @@ mod tests {
                     let variance: f64 = (0..4).map(|k| weights[k] * (members[k][i] - start).powi(2)).sum();
                     let sigma = 0.75 * 0.5 + 0.25 * variance.sqrt();
                     assert!((cem.mean()[i] - mean).abs() < 1e-14);
-                    assert!((cem.state.sigmas[i].powi(2) - (sigma * sigma + 0.125 * 0.125)).abs() < 1e-14);
+                    assert!((cem.own.sigmas[i].powi(2) - (sigma * sigma + 0.125 * 0.125)).abs() < 1e-14);
                 }
             }
         }
@@ -268,12 +185,12 @@ mod tests {
 
     #[test]
     fn a_lone_survivor_moves_half_as_far_as_a_whole_elite() {
-        let mut cem = strategy(|_| ());
+        let mut cem = strategy(false, |_| ());
         let member = cem.ask(1);
         // Judged alone there is nothing to compare with, so a second one, which is last, must be there: both are elite.
         cem.tell(&fitness(&[f64::NAN, 3.0, f64::NAN, f64::NAN]));
         assert_eq!(cem.mean(), [1.0, -2.0, 0.5]);
-        let mut narrow = strategy(|config| config.elite = 0.25);
+        let mut narrow = strategy(false, |config| config.elite = 0.25);
         narrow.tell(&fitness(&[f64::NAN, 3.0, 1.0, f64::NAN]));
         for (found, expected) in narrow.mean().iter().zip(&member) {
             assert!((found - expected).abs() < 1e-14);
@@ -282,34 +199,29 @@ mod tests {
 
     #[test]
     fn a_flat_generation_changes_nothing_but_its_number() {
-        let mut cem = strategy(|config| config.extra_noise = Some(0.1));
+        let mut cem = strategy(false, |config| config.extra_noise = Some(0.1));
         cem.tell(&fitness(&[9.0, 1.0, 5.0, 4.0]));
-        let before = cem.state.clone();
+        let before = cem.clone();
         for values in [[1.0; 4], [f64::NAN; 4], [2.0, f64::NAN, 2.0, 2.0]] {
             assert!(cem.tell(&fitness(&values)).flat);
         }
-        assert_eq!(
-            cem.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(cem.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(cem.search, expected);
     }
 
     #[test]
     fn under_random_fitness_sigma_falls_as_the_header_says() {
-        let config = CemConfig {
-            population: Some(12),
+        let settings = CemConfig {
             extra_noise: Some(0.0),
-            antithetic: false,
             ..CemConfig::default()
         };
-        let mut cem = Cem::new(config.resolve(50).expect("in range"), &[0.0; 50], Seed::new(1));
+        let search = Search::new(settings, &[0.0; 50], 0.1, 12, false, Seed::new(1));
+        let mut cem = AskTell::<Cem>::new("cem", search);
         let (first, generations) = (cem.sigma(), 400);
         for generation in 0..generations {
             cem.tell(&fitness(&Seed::new(generation).normals(12)));
@@ -322,7 +234,7 @@ mod tests {
     #[test]
     fn added_noise_keeps_the_search_open() {
         let sigma = |extra: f64| {
-            let mut cem = strategy(|config| {
+            let mut cem = strategy(false, |config| {
                 config.extra_noise = Some(extra);
                 config.smoothing = 1.0;
             });

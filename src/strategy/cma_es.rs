@@ -8,69 +8,24 @@
 //!
 //! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
-use super::learner::{Clock, Learner};
+use super::algorithm::{Algorithm, Search};
 use super::shaping::share_weights;
 use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::{Error, Result};
 use crate::linalg::{Axes, Outer, Symmetric, all_finite, axpy, norm, squared_norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
-// ---------------------------------------------------------------------------------------------------------- config
+// -------------------------------------------------------------------------------------------------------- settings
 
-/// Settings of CMA-ES.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What CMA-ES alone has as settings.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CmaEsConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ0, the first step size, above 0: the standard deviation of each number of the first candidates. Default 0.1.
-    pub sigma: Option<f64>,
     /// Whether the worse half of the members pushes the covariance matrix away (negative weights). Default false.
     pub active: bool,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true: what the two have in common, such as a
-    /// loss that any step brings, cancels, which helps where differences are small against the noise. Off is the
-    /// tutorial.
-    pub antithetic: bool,
-}
-
-impl Default for CmaEsConfig {
-    fn default() -> Self {
-        Self {
-            population: None,
-            sigma: None,
-            active: false,
-            antithetic: true,
-        }
-    }
-}
-
-impl CmaEsConfig {
-    /// The same settings for full CMA-ES, which must have room for its matrix.
-    pub(super) fn resolve_full(&self, n: usize) -> Result<Self> {
-        if n > LARGEST_N {
-            return Err(Error::config(format!(
-                "strategy.kind: cma-es learns an n x n matrix, and with n = {n} a checkpoint of it takes {:.1} GB; expected \
-                 n <= {LARGEST_N}; take sep-cma-es, which learns a scale for each number in linear time and memory",
-                24.0 * (n as f64).powi(2) / 1e9
-            )));
-        }
-        self.resolve(n)
-    }
-
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            ..self.clone()
-        })
-    }
 }
 
 // ------------------------------------------------------------------------------------------------ fixed parameters
@@ -162,15 +117,14 @@ impl Parameters {
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------- state
+// --------------------------------------------------------------------------------------------------------- numbers
 
 /// What is learnt of the covariance matrix C = B D² Bᵀ, and how members are drawn with it.
 pub trait Covariance: Clone + Debug + PartialEq + Serialize + DeserializeOwned + Send {
-    /// The name of the strategy that learns it.
-    const NAME: &'static str;
-
-    /// The strategy's config.
-    fn config(config: CmaEsConfig) -> Algorithm;
+    /// An error where its numbers would be too many.
+    fn check(_n: usize) -> Result<()> {
+        Ok(())
+    }
 
     /// What follows from n, λ and `active`.
     fn parameters(n: usize, population: usize, active: bool) -> Parameters;
@@ -209,10 +163,15 @@ pub struct Full {
 }
 
 impl Covariance for Full {
-    const NAME: &'static str = "cma-es";
-
-    fn config(config: CmaEsConfig) -> Algorithm {
-        Algorithm::CmaEs(config)
+    fn check(n: usize) -> Result<()> {
+        if n > LARGEST_N {
+            return Err(Error::config(format!(
+                "strategy.kind: cma-es learns an n x n matrix, and with n = {n} a checkpoint of it takes {:.1} GB; expected \
+                 n <= {LARGEST_N}; take sep-cma-es, which learns a scale for each number in linear time and memory",
+                24.0 * (n as f64).powi(2) / 1e9
+            )));
+        }
+        Ok(())
     }
 
     fn parameters(n: usize, population: usize, active: bool) -> Parameters {
@@ -266,25 +225,12 @@ impl Covariance for Full {
     }
 }
 
-/// CMA-ES, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct CmaEs<C = Full> {
-    config: CmaEsConfig,
-    fixed: Parameters,
-    state: State<C>,
-}
-
-/// What evolves.
+/// What CMA-ES learns beside the mean and σ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State<C> {
-    clock: Clock,
+pub struct CmaEs<C = Full> {
     /// Generations that were not flat: the clock of the paths and of the decomposition.
     updates: u64,
-    /// σ
-    sigma: f64,
-    /// m, `[n]`
-    mean: Vec<f64>,
     /// p_σ, the path that drives σ, in coordinates in which C is the unit matrix, `[n]`.
     path_sigma: Vec<f64>,
     /// p_c, the path that shapes C, `[n]`.
@@ -293,95 +239,57 @@ pub(super) struct State<C> {
     covariance: C,
 }
 
-impl<C: Covariance> CmaEs<C> {
-    /// The start: C is the unit matrix. `config` is resolved.
-    pub(super) fn new(config: CmaEsConfig, x0: &[f64], seed: Seed) -> Self {
-        let n = x0.len();
-        let state = State {
-            clock: Clock::new(seed),
+fn parameters<C: Covariance>(search: &Search<CmaEsConfig>) -> Parameters {
+    C::parameters(search.dim(), search.population, search.settings.active)
+}
+
+impl<C: Covariance> Algorithm for CmaEs<C> {
+    type Settings = CmaEsConfig;
+
+    fn resolve(settings: &CmaEsConfig, n: usize, _: usize, _: f64) -> Result<CmaEsConfig> {
+        C::check(n).map(|()| settings.clone())
+    }
+
+    /// By its negative weights.
+    fn weighs_the_worse_half(settings: &CmaEsConfig) -> bool {
+        settings.active
+    }
+
+    /// C is the unit matrix.
+    fn start(search: &mut Search<CmaEsConfig>) -> Self {
+        let n = search.dim();
+        Self {
             updates: 0,
-            sigma: config.sigma.expect("a resolved config has a sigma"),
-            mean: x0.to_vec(),
             path_sigma: vec![0.0; n],
             path_c: vec![0.0; n],
             covariance: C::identity(n),
-        };
-        Self::with_state(config, n, state)
-    }
-
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: CmaEsConfig, n: usize, state: State<C>) -> Result<Self> {
-        let vectors = [&state.mean, &state.path_sigma, &state.path_c];
-        if all_finite(&vectors, n) && state.sigma.is_finite() && state.covariance.is_valid(n) {
-            Ok(Self::with_state(config, n, state))
-        } else {
-            Err(damaged(n))
         }
     }
 
-    fn with_state(config: CmaEsConfig, n: usize, state: State<C>) -> Self {
-        let population = config.population.expect("a resolved config has a population");
-        let fixed = C::parameters(n, population, config.active);
-        Self { config, fixed, state }
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------------- ask
-
-impl<C: Covariance> Learner for CmaEs<C> {
-    fn kind(&self) -> &'static str {
-        C::NAME
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.path_sigma, &self.path_c], n) && self.covariance.is_valid(n)
     }
 
-    fn lambda(&self) -> usize {
-        self.fixed.weights.len()
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
-
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    fn scale(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(C::config(self.config.clone()), self.fixed.n, &self.state)
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let (draw, sign) = self.noise().draw_of(member);
-        let z = self.noise().normals(draw, self.fixed.n); // (38)
-        let y = self.state.covariance.shape(&z); // (39)
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &y, &mut x); // (40)
+    fn draw(&self, search: &Search<CmaEsConfig>, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let z = search.noise().normals(draw, search.dim()); // (38)
+        let y = self.covariance.shape(&z); // (39)
+        let mut x = search.mean.clone();
+        axpy(sign * search.sigma, &y, &mut x); // (40)
         x
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let positive: Vec<f64> = self.fixed.weights.iter().map(|w| w.max(0.0)).collect();
+    fn learn(&mut self, search: &mut Search<CmaEsConfig>, fitness: &[Fitness]) -> f64 {
+        let fixed = parameters::<C>(search);
+        let positive: Vec<f64> = fixed.weights.iter().map(|w| w.max(0.0)).collect();
         let recombination = share_weights(&positive, fitness);
-        let covariance = share_weights(&self.fixed.weights, fitness);
-        let draws = self.redraw(&recombination, &covariance);
-        let mueff = neutral_mueff(&recombination, self.config.antithetic);
+        let covariance = share_weights(&fixed.weights, fitness);
+        let draws = self.redraw(search, &recombination, &covariance);
+        let mueff = neutral_mueff(&recombination, search.antithetic);
         let Parameters {
             n,
             cs,
@@ -392,8 +300,7 @@ impl<C: Covariance> Learner for CmaEs<C> {
             chi_n,
             lazy_gap,
             ..
-        } = self.fixed;
-        let state = &mut self.state;
+        } = fixed;
 
         // The weighted mean of the steps, as they were drawn and as they were shaped.
         let (mut z_w, mut y_w) = (vec![0.0; n], vec![0.0; n]);
@@ -401,24 +308,24 @@ impl<C: Covariance> Learner for CmaEs<C> {
             axpy(draw.recombination, &draw.z, &mut z_w);
             axpy(draw.recombination, &draw.y, &mut y_w); // (41)
         }
-        axpy(state.sigma, &y_w, &mut state.mean); // (42), c_m = 1
-        let step_norm = state.sigma * norm(&y_w);
+        axpy(search.sigma, &y_w, &mut search.mean); // (42), c_m = 1
+        let step_norm = search.sigma * norm(&y_w);
 
         // Step size.
-        let isotropic = state.covariance.rotate(&z_w);
-        cumulate(&mut state.path_sigma, cs, (cs * (2.0 - cs) * mueff).sqrt(), &isotropic); // (43)
-        let length = norm(&state.path_sigma);
-        state.sigma *= (cs / damps * (length / chi_n - 1.0)).min(1.0).exp(); // (44)
+        let isotropic = self.covariance.rotate(&z_w);
+        cumulate(&mut self.path_sigma, cs, (cs * (2.0 - cs) * mueff).sqrt(), &isotropic); // (43)
+        let length = norm(&self.path_sigma);
+        search.sigma *= (cs / damps * (length / chi_n - 1.0)).min(1.0).exp(); // (44)
 
         // Covariance. While σ grows fast the path of C stands still, or C would grow on top of it.
-        let steady = length / (1.0 - (1.0 - cs).powi(2 * (state.updates as i32 + 1))).sqrt();
+        let steady = length / (1.0 - (1.0 - cs).powi(2 * (self.updates as i32 + 1))).sqrt();
         let h_sigma = steady < (1.4 + 2.0 / (n as f64 + 1.0)) * chi_n;
         let scale = if h_sigma { (cc * (2.0 - cc) * mueff).sqrt() } else { 0.0 };
-        cumulate(&mut state.path_c, cc, scale, &y_w); // (45)
+        cumulate(&mut self.path_c, cc, scale, &y_w); // (45)
         let lost = if h_sigma { 0.0 } else { c1 * cc * (2.0 - cc) };
         let mut terms = vec![Outer {
             weight: c1,
-            vector: &state.path_c,
+            vector: &self.path_c,
         }];
         for draw in &draws {
             terms.push(Outer {
@@ -427,27 +334,20 @@ impl<C: Covariance> Learner for CmaEs<C> {
             });
         }
         let decay = 1.0 + lost - c1 - cmu * covariance.iter().sum::<f64>();
-        state.updates += 1;
-        state.covariance.learn(decay, &terms, state.updates, lazy_gap); // (47)
+        self.updates += 1;
+        self.covariance.learn(decay, &terms, self.updates, lazy_gap); // (47)
         step_norm
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(self.state.covariance.spread().times(self.state.sigma))
+    fn spread(&self, search: &Search<CmaEsConfig>) -> Option<Spread> {
+        Some(self.covariance.spread().times(search.sigma))
     }
 
-    /// Why to stop: the numerical limits of the tutorial's section B.3. Its limits on differences of fitness are left
-    /// out, because they presume a fitness without noise.
-    fn limit(&self) -> Option<String> {
-        let State {
-            sigma,
-            updates,
-            ref covariance,
-            ..
-        } = self.state;
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        covariance.spread().times(sigma).stop(first).or_else(|| {
-            (!covariance.is_fresh(updates, self.fixed.lazy_gap))
+    fn limit(&self, search: &Search<CmaEsConfig>) -> Option<String> {
+        let spread = self.covariance.spread().times(search.sigma);
+        spread.stop(search.first_sigma).or_else(|| {
+            let gap = parameters::<C>(search).lazy_gap;
+            (!self.covariance.is_fresh(self.updates, gap))
                 .then(|| "the covariance matrix has no decomposition any more".to_string())
         })
     }
@@ -467,8 +367,8 @@ struct Draw {
 
 impl<C: Covariance> CmaEs<C> {
     /// The draws that have a weight, made again from their addresses.
-    fn redraw(&self, recombination: &[f64], covariance: &[f64]) -> Vec<Draw> {
-        let (noise, n) = (self.noise(), self.fixed.n);
+    fn redraw(&self, search: &Search<CmaEsConfig>, recombination: &[f64], covariance: &[f64]) -> Vec<Draw> {
+        let (noise, n) = (search.noise(), search.dim());
         let mut weights = vec![[0.0; 3]; noise.draws(recombination.len())];
         for member in 0..recombination.len() {
             let (draw, sign) = noise.draw_of(member);
@@ -488,7 +388,7 @@ impl<C: Covariance> CmaEs<C> {
                 // A long step with a negative weight could make C indefinite; (46) takes its length out, which is
                 // ‖C^(−1/2) y‖ = ‖z‖.
                 covariance: plus + minus * n as f64 / squared_norm(&z),
-                y: self.state.covariance.shape(&z),
+                y: self.covariance.shape(&z),
                 z,
             }
         })
@@ -525,17 +425,16 @@ pub(super) fn cumulate(path: &mut [f64], rate: f64, scale: f64, step: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
     use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
-    fn strategy(n: usize, population: usize, active: bool, antithetic: bool) -> CmaEs {
-        let config = CmaEsConfig {
-            population: Some(population),
-            sigma: Some(0.5),
-            active,
-            antithetic,
-        };
-        CmaEs::new(config, &vec![0.25; n], Seed::new(11))
+    fn strategy(n: usize, population: usize, active: bool, antithetic: bool) -> AskTell<CmaEs> {
+        let (settings, x0) = (CmaEsConfig { active }, vec![0.25; n]);
+        AskTell::new(
+            "cma-es",
+            Search::new(settings, &x0, 0.5, population, antithetic, Seed::new(11)),
+        )
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -584,7 +483,7 @@ mod tests {
             let mut cma = strategy(6, 6, active, antithetic);
             for _ in 0..4 {
                 let members: Vec<_> = (0..6).map(|member| cma.ask(member)).collect();
-                let w = cma.fixed.weights.clone();
+                let w = parameters::<Full>(&cma.search).weights;
                 // Member 5 is best, then 2 and 3 tie; 0 failed although it stands among them.
                 let weights = [0.0, 0.0, (w[1] + w[2]) / 2.0, (w[1] + w[2]) / 2.0, 0.0, w[0]];
                 let mut expected = cma.mean().to_vec();
@@ -611,22 +510,18 @@ mod tests {
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut cma = strategy(4, 6, true, true);
         cma.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
-        let before = cma.state.clone();
+        let before = cma.clone();
         for values in [[1.0; 6], [f64::NAN; 6], [f64::NAN, 2.0, 2.0, f64::NAN, 2.0, 2.0]] {
             let step = cma.tell(&fitness(&values));
             assert!(step.flat && step.step_norm == 0.0, "{values:?}");
         }
-        assert_eq!(
-            cma.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(cma.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(cma.search, expected);
     }
 
     #[test]
@@ -640,23 +535,23 @@ mod tests {
 
     #[test]
     fn numerical_limits_ask_to_stop() {
-        let told = |change: fn(&mut State<Full>)| {
+        let told = |change: fn(&mut AskTell<CmaEs>)| {
             let mut cma = strategy(3, 4, false, false);
-            change(&mut cma.state);
+            change(&mut cma);
             cma.tell(&fitness(&[1.0; 4])).stop.expect("a limit is passed")
         };
-        assert!(told(|state| state.sigma = f64::INFINITY).contains("out of control"));
-        assert!(told(|state| state.sigma = 1e-13).contains("converged"));
-        assert!(told(|state| state.sigma = 1e4).contains("diverges"));
-        let narrow = |state: &mut State<Full>| {
-            state.covariance.matrix.update(
+        assert!(told(|cma| cma.search.sigma = f64::INFINITY).contains("out of control"));
+        assert!(told(|cma| cma.search.sigma = 1e-13).contains("converged"));
+        assert!(told(|cma| cma.search.sigma = 1e4).contains("diverges"));
+        let narrow = |cma: &mut AskTell<CmaEs>| {
+            cma.own.covariance.matrix.update(
                 1.0,
                 &[Outer {
                     weight: -1.0 + 1e-15,
                     vector: &[1.0, 0.0, 0.0],
                 }],
             );
-            state.covariance.axes = state.covariance.matrix.axes();
+            cma.own.covariance.axes = cma.own.covariance.matrix.axes();
         };
         assert!(told(narrow).contains("condition"));
     }
@@ -674,14 +569,14 @@ mod tests {
     #[test]
     fn the_axes_wait_for_the_lazy_gap() {
         let mut cma = strategy(200, 10, false, false);
-        let gap = cma.fixed.lazy_gap;
+        let gap = parameters::<Full>(&cma.search).lazy_gap;
         assert!(gap >= 3, "gap {gap}");
         for update in 1..=gap {
-            assert!(cma.state.covariance.axes.is_none(), "before update {update}");
+            assert!(cma.own.covariance.axes.is_none(), "before update {update}");
             cma.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0]));
         }
-        assert_eq!(cma.state.covariance.decomposed_at, gap);
-        assert!(cma.state.covariance.axes.is_some());
+        assert_eq!(cma.own.covariance.decomposed_at, gap);
+        assert!(cma.own.covariance.axes.is_some());
     }
 
     /// All of a step in the tutorial's own words, with dense matrices: also where σ may not grow as fast as its path says
@@ -691,7 +586,7 @@ mod tests {
         let (n, lambda, dim) = (4, 8, 4.0);
         for active in [false, true] {
             let mut cma = strategy(n, lambda, active, false);
-            let p = cma.fixed.clone();
+            let p = parameters::<Full>(&cma.search);
             assert_eq!(p.lazy_gap, 1, "members are drawn with the C of the generation before");
             let mut c = DMatrix::<f64>::identity(n, n);
             let (mut path_sigma, mut path_c) = (DVector::<f64>::zeros(n), DVector::<f64>::zeros(n));
@@ -699,7 +594,7 @@ mod tests {
             for generation in 0..25_i32 {
                 if generation == 12 {
                     // Far longer than any selection makes it.
-                    cma.state.path_sigma = vec![40.0; n];
+                    cma.own.path_sigma = vec![40.0; n];
                     path_sigma.fill(40.0);
                 }
                 let (mean, sigma) = (DVector::from_vec(cma.mean().to_vec()), cma.sigma());
@@ -752,9 +647,9 @@ mod tests {
                 let mean = mean + y_w * sigma; // (42)
                 for i in 0..n {
                     assert!(close(cma.mean()[i], mean[i]), "{what}: mean");
-                    assert!(close(cma.state.path_sigma[i], path_sigma[i]), "{what}: path of sigma");
-                    assert!(close(cma.state.path_c[i], path_c[i]), "{what}: path of C");
-                    (0..=i).for_each(|j| assert!(close(cma.state.covariance.matrix.get(i, j), c[(i, j)]), "{what}: C"));
+                    assert!(close(cma.own.path_sigma[i], path_sigma[i]), "{what}: path of sigma");
+                    assert!(close(cma.own.path_c[i], path_c[i]), "{what}: path of C");
+                    (0..=i).for_each(|j| assert!(close(cma.own.covariance.matrix.get(i, j), c[(i, j)]), "{what}: C"));
                 }
             }
             assert!(
@@ -814,13 +709,13 @@ mod tests {
         for trial in 0..200 {
             let mut cma = strategy(4, 6, false, false);
             let seed = Seed::new(trial);
-            cma.state.path_sigma = seed.normals(4).iter().map(|z| 2.0 * z).collect();
+            cma.own.path_sigma = seed.normals(4).iter().map(|z| 2.0 * z).collect();
             let chance = seed.named("values").normals(6);
             cma.tell(&fitness(&chance));
-            let Parameters { cs, chi_n, .. } = cma.fixed;
-            let length = norm(&cma.state.path_sigma);
+            let Parameters { cs, chi_n, .. } = parameters::<Full>(&cma.search);
+            let length = norm(&cma.own.path_sigma);
             let is_long = length / (1.0 - (1.0 - cs).powi(2)).sqrt() >= (1.4 + 2.0 / 5.0) * chi_n;
-            assert_eq!(norm(&cma.state.path_c) == 0.0, is_long, "{trial}: {length}");
+            assert_eq!(norm(&cma.own.path_c) == 0.0, is_long, "{trial}: {length}");
             *(if is_long { &mut still } else { &mut moved }) += 1;
         }
         assert!(still > 50 && moved > 50, "{still} {moved}");
@@ -830,10 +725,10 @@ mod tests {
     fn axes_of_another_dimension_are_refused() {
         let state = |n: usize| {
             let mut cma = strategy(n, 6, false, false);
-            while cma.state.covariance.axes.is_none() {
+            while cma.own.covariance.axes.is_none() {
                 cma.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
             }
-            cma.state.covariance
+            cma.own.covariance
         };
         let (two, three) = (state(2), state(3));
         assert!(three.is_valid(3) && !three.is_valid(2));

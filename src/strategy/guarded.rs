@@ -3,13 +3,13 @@
 //! to stop, it begins again from the start with twice the population (IPOP: A. Auger, N. Hansen, *A Restart CMA Evolution
 //! Strategy With Increasing Population Size*, CEC 2005). The strategies themselves know of neither.
 
-use super::{Algorithm, Step, Strategy, StrategyConfig, damaged, saved};
+use super::{Step, Strategy, StrategyConfig, damaged};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A strategy and its guard.
 pub struct Guarded {
@@ -32,7 +32,7 @@ struct State {
 }
 
 /// In a checkpoint.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Saved {
     guard: State,
@@ -58,18 +58,19 @@ impl Guarded {
         if !all_finite(&[&state.start], n) || state.restarts > config.restarts {
             return Err(damaged(n));
         }
-        let inner = algorithm(&config, state.restarts).restore(&inner)?;
+        let inner = unguarded(&config, state.restarts).restore(&inner)?;
         Ok(Self { config, state, inner })
     }
 }
 
 /// The config of the strategy itself after so many restarts.
-fn algorithm(config: &StrategyConfig, restarts: u32) -> StrategyConfig {
-    let mut json = serde_json::to_value(&config.algorithm).expect("a config serialises");
-    let population = json["population"].as_u64().expect("a resolved config has a population");
-    json["population"] = (population << restarts).into();
-    let algorithm: Algorithm = serde_json::from_value(json).expect("the same but for a number");
-    StrategyConfig::from(algorithm)
+fn unguarded(config: &StrategyConfig, restarts: u32) -> StrategyConfig {
+    StrategyConfig {
+        population: config.population.map(|population| population << restarts),
+        max_step: None,
+        restarts: 0,
+        ..config.clone()
+    }
 }
 
 /// The strategy at the beginning of a restart. Its noise is the run's until the first.
@@ -78,7 +79,7 @@ fn inner(config: &StrategyConfig, state: &State) -> Result<Box<dyn Strategy>> {
         0 => state.seed,
         k => state.seed.named("restart").fold(k.into()),
     };
-    algorithm(config, state.restarts).build(state.start.len(), &state.start, seed)
+    unguarded(config, state.restarts).build(state.start.len(), &state.start, seed)
 }
 
 impl Strategy for Guarded {
@@ -111,11 +112,11 @@ impl Strategy for Guarded {
     }
 
     fn state(&self) -> Value {
-        let state = Saved {
-            guard: self.state.clone(),
-            inner: self.inner.state(),
-        };
-        saved(self.config.clone(), self.state.start.len(), &state)
+        json!({
+            "config": self.config,
+            "n": self.state.start.len(),
+            "state": { "guard": self.state, "inner": self.inner.state() },
+        })
     }
 
     fn tell(&mut self, fitness: &[Fitness]) -> Step {
@@ -147,7 +148,7 @@ impl Strategy for Guarded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::strategy::KINDS;
 
     fn build(config: Value, n: usize) -> Box<dyn Strategy> {
         let config: StrategyConfig = serde_json::from_value(config).expect("parses");
@@ -161,7 +162,7 @@ mod tests {
 
     #[test]
     fn the_mean_moves_as_it_would_but_no_further() {
-        for kind in Algorithm::KINDS {
+        for kind in KINDS {
             let mut free = build(json!({ "kind": kind, "population": 12 }), 4);
             let mut bound = build(json!({ "kind": kind, "population": 12, "max_step": 1e-3 }), 4);
             let (far, near) = (free.tell(&judge(free.as_ref())), bound.tell(&judge(bound.as_ref())));

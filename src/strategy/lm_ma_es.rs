@@ -3,58 +3,20 @@
 //! algorithm 1. Members are drawn from N(m, σ² M Mᵀ), where M is never written down: it is a product of m = 4 + ⌊3 ln n⌋
 //! matrices, each the unit matrix with one learnt direction stretched. A direction is a path of past steps, and each
 //! path forgets four times as slowly as the one before. Time a member and memory are O(n m), for n in the tens of
-//! thousands. Steps are drawn, weighted and cumulated as in `cma_es.rs`, so ties share weights, members may come in
-//! pairs, and σ does not drift under random fitness.
+//! thousands. Steps are drawn, weighted and cumulated as in `cma_es.rs`, so ties share weights, members come in
+//! pairs unless the settings say otherwise (the paper draws none), and σ does not drift under random fitness.
 //!
 //! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
+use super::algorithm::{Algorithm, NoSettings, Search};
 use super::cma_es::{Parameters, cumulate, neutral_mueff};
-use super::learner::{Clock, Learner};
+use super::defaults;
 use super::shaping::share_weights;
 use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
-use crate::error::Result;
 use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
-
-// ---------------------------------------------------------------------------------------------------------- config
-
-/// Settings of LM-MA-ES.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LmMaEsConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ0, the first step size, above 0: the standard deviation of each number of the first candidates. Default 0.1.
-    pub sigma: Option<f64>,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true; off is the paper.
-    pub antithetic: bool,
-}
-
-impl Default for LmMaEsConfig {
-    fn default() -> Self {
-        Self {
-            population: None,
-            sigma: None,
-            antithetic: true,
-        }
-    }
-}
-
-impl LmMaEsConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            ..self.clone()
-        })
-    }
-}
 
 // ------------------------------------------------------------------------------------------------ fixed parameters
 
@@ -88,27 +50,14 @@ impl Rates {
     }
 }
 
-// ----------------------------------------------------------------------------------------------------------- state
+// --------------------------------------------------------------------------------------------------------- numbers
 
-/// LM-MA-ES, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct LmMaEs {
-    config: LmMaEsConfig,
-    fixed: Rates,
-    state: State,
-}
-
-/// What evolves.
+/// What LM-MA-ES learns beside the mean, the paper's y, and σ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
+pub struct LmMaEs {
     /// Generations that were not flat: as many directions as that are in use.
     updates: u64,
-    /// σ
-    sigma: f64,
-    /// The mean, the paper's y, `[n]`.
-    mean: Vec<f64>,
     /// p_σ, the path that drives σ, `[n]`.
     path_sigma: Vec<f64>,
     /// m_i, the directions, one after another, `[m · n]`.
@@ -117,43 +66,11 @@ pub(super) struct State {
 }
 
 impl LmMaEs {
-    /// The start: M is the unit matrix. `config` is resolved.
-    pub(super) fn new(config: LmMaEsConfig, x0: &[f64], seed: Seed) -> Self {
-        let n = x0.len();
-        let state = State {
-            clock: Clock::new(seed),
-            updates: 0,
-            sigma: config.sigma.expect("a resolved config has a sigma"),
-            mean: x0.to_vec(),
-            path_sigma: vec![0.0; n],
-            directions: vec![0.0; n * defaults(n).population],
-        };
-        Self::with_state(config, state)
-    }
-
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: LmMaEsConfig, n: usize, state: State) -> Result<Self> {
-        let valid = all_finite(&[&state.mean, &state.path_sigma], n)
-            && all_finite(&[&state.directions], n * defaults(n).population)
-            && state.sigma.is_finite();
-        if valid {
-            Ok(Self::with_state(config, state))
-        } else {
-            Err(damaged(n))
-        }
-    }
-
-    fn with_state(config: LmMaEsConfig, state: State) -> Self {
-        let population = config.population.expect("a resolved config has a population");
-        let fixed = Rates::new(state.mean.len(), population);
-        Self { config, fixed, state }
-    }
-
     /// d = M z, (1 − c_d) d + c_d m_i (m_iᵀ d) for one direction after another (A1). O(n m).
-    fn shape(&self, z: &[f64]) -> Vec<f64> {
+    fn shape(&self, cd: &[f64], z: &[f64]) -> Vec<f64> {
         let mut d = z.to_vec();
-        let used = usize::try_from(self.state.updates).unwrap_or(usize::MAX);
-        let directions = self.state.directions.chunks_exact(z.len()).zip(&self.fixed.cd);
+        let used = usize::try_from(self.updates).unwrap_or(usize::MAX);
+        let directions = self.directions.chunks_exact(z.len()).zip(cd);
         for (direction, cd) in directions.take(used) {
             let along = cd * dot(direction, &d);
             for (d, m) in d.iter_mut().zip(direction) {
@@ -164,94 +81,71 @@ impl LmMaEs {
     }
 }
 
-// ------------------------------------------------------------------------------------------------------------- ask
+impl Algorithm for LmMaEs {
+    type Settings = NoSettings;
 
-impl Learner for LmMaEs {
-    fn kind(&self) -> &'static str {
-        "lm-ma-es"
+    /// Only the better half has weights.
+    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+        false
     }
 
-    fn lambda(&self) -> usize {
-        self.fixed.weights.len()
+    /// M is the unit matrix.
+    fn start(search: &mut Search) -> Self {
+        let n = search.dim();
+        Self {
+            updates: 0,
+            path_sigma: vec![0.0; n],
+            directions: vec![0.0; n * defaults(n).population],
+        }
     }
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.path_sigma], n) && all_finite(&[&self.directions], n * defaults(n).population)
     }
 
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    fn scale(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(
-            Algorithm::LmMaEs(self.config.clone()),
-            self.state.mean.len(),
-            &self.state,
-        )
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let (draw, sign) = self.noise().draw_of(member);
-        let d = self.shape(&self.noise().normals(draw, self.state.mean.len()));
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &d, &mut x);
+    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let z = search.noise().normals(draw, search.dim());
+        let d = self.shape(&Rates::new(search.dim(), search.population).cd, &z);
+        let mut x = search.mean.clone();
+        axpy(sign * search.sigma, &d, &mut x);
         x
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let weights = share_weights(&self.fixed.weights, fitness);
-        let mueff = neutral_mueff(&weights, self.config.antithetic);
-        let n = self.state.mean.len();
+    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+        let n = search.dim();
+        let fixed = Rates::new(n, search.population);
+        let weights = share_weights(&fixed.weights, fitness);
+        let mueff = neutral_mueff(&weights, search.antithetic);
 
         // The weighted mean of the steps, as they were drawn and as they were shaped: d is linear in z.
-        let (noise, mut z_w) = (self.noise(), vec![0.0; n]);
+        let (noise, mut z_w) = (search.noise(), vec![0.0; n]);
         for (draw, weight) in noise.weights(&weights).iter().enumerate().filter(|(_, w)| w.odd != 0.0) {
             axpy(weight.odd, &noise.normals(draw, n), &mut z_w);
         }
-        let d_w = self.shape(&z_w);
-        let Self { fixed, state, .. } = self;
-        axpy(state.sigma, &d_w, &mut state.mean);
-        let step_norm = state.sigma * norm(&d_w);
+        let d_w = self.shape(&fixed.cd, &z_w);
+        axpy(search.sigma, &d_w, &mut search.mean);
+        let step_norm = search.sigma * norm(&d_w);
 
         let scale = |rate: f64| (mueff * rate * (2.0 - rate)).sqrt();
-        cumulate(&mut state.path_sigma, fixed.cs, scale(fixed.cs), &z_w);
-        for (direction, cc) in state.directions.chunks_exact_mut(n).zip(&fixed.cc) {
+        cumulate(&mut self.path_sigma, fixed.cs, scale(fixed.cs), &z_w);
+        for (direction, cc) in self.directions.chunks_exact_mut(n).zip(&fixed.cc) {
             cumulate(direction, *cc, scale(*cc), &z_w);
         }
-        let excess = squared_norm(&state.path_sigma) / n as f64 - 1.0;
+        let excess = squared_norm(&self.path_sigma) / n as f64 - 1.0;
         // As in CMA-ES, σ grows by no more than a factor of e a generation.
-        state.sigma *= (fixed.cs / 2.0 * excess).min(1.0).exp();
-        state.updates += 1;
+        search.sigma *= (fixed.cs / 2.0 * excess).min(1.0).exp();
+        self.updates += 1;
         step_norm
     }
 
-    // M is not written down, so its axes are not known.
-    fn spread(&self) -> Option<Spread> {
+    /// M is not written down, so its axes are not known.
+    fn spread(&self, _: &Search) -> Option<Spread> {
         None
-    }
-
-    fn limit(&self) -> Option<String> {
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Spread::ball(self.state.sigma, self.state.mean.len()).stop(first)
     }
 }
 
@@ -260,15 +154,15 @@ impl Learner for LmMaEs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
-    fn strategy(n: usize, antithetic: bool) -> LmMaEs {
-        let config = LmMaEsConfig {
-            population: Some(6),
-            sigma: Some(0.5),
-            antithetic,
-        };
-        LmMaEs::new(config, &vec![0.25; n], Seed::new(11))
+    fn strategy(n: usize, antithetic: bool) -> AskTell<LmMaEs> {
+        let x0 = vec![0.25; n];
+        AskTell::new(
+            "lm-ma-es",
+            Search::new(NoSettings {}, &x0, 0.5, 6, antithetic, Seed::new(11)),
+        )
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -293,9 +187,9 @@ mod tests {
         let expected: Vec<f64> = z.iter().map(|z| 0.25 + 0.5 * z).collect();
         assert_eq!(es.ask(4), expected);
         es.tell(&fitness(&[3.0, 5.0, 4.0, 1.0, 0.0, 2.0]));
-        let m = &es.state.directions[..5];
+        let m = &es.own.directions[..5];
         let (cd, along) = (1.0 / 5.0, dot(m, &z));
-        for ((found, z), m) in es.shape(&z).iter().zip(&z).zip(m) {
+        for ((found, z), m) in es.own.shape(&Rates::new(5, 6).cd, &z).iter().zip(&z).zip(m) {
             assert!((found - ((1.0 - cd) * z + cd * along * m)).abs() < 1e-14);
         }
     }
@@ -306,7 +200,7 @@ mod tests {
             let mut es = strategy(6, antithetic);
             for _ in 0..4 {
                 let members: Vec<_> = (0..6).map(|member| es.ask(member)).collect();
-                let w = es.fixed.weights.clone();
+                let w = Rates::new(6, 6).weights;
                 // Member 5 is best, then 2 and 3 tie; 0 failed.
                 let weights = [0.0, 0.0, (w[1] + w[2]) / 2.0, (w[1] + w[2]) / 2.0, 0.0, w[0]];
                 let before = es.mean().to_vec();
@@ -330,14 +224,15 @@ mod tests {
     fn the_paths_and_sigma_are_those_of_the_paper() {
         let n = 30;
         let mut es = strategy(n, false);
-        let (w, rates) = (es.fixed.weights.clone(), es.fixed.clone());
-        let mueff = 1.0 / squared_norm(&w);
+        let rates = Rates::new(n, 6);
+        let w = &rates.weights;
+        let mueff = 1.0 / squared_norm(w);
         let mut was_cut = 0;
         for generation in 0..6 {
             if generation == 3 {
-                es.state.path_sigma = vec![5.0; n];
+                es.own.path_sigma = vec![5.0; n];
             }
-            let before = es.state.clone();
+            let before = es.clone();
             es.tell(&fitness(&[3.0, 5.0, 4.0, 1.0, 0.0, 2.0]));
             // Best first.
             let noise = Seed::new(11).named("noise").fold(generation);
@@ -348,7 +243,7 @@ mod tests {
                 new.map(|(p, z)| (1.0 - rate) * p + (mueff * rate * (2.0 - rate)).sqrt() * z)
                     .collect()
             };
-            let path_sigma = path(&before.path_sigma, rates.cs);
+            let path_sigma = path(&before.own.path_sigma, rates.cs);
             let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / n as f64 - 1.0);
             was_cut += usize::from(growth > 1.0);
             let close = |found: &[f64], expected: &[f64]| {
@@ -357,16 +252,16 @@ mod tests {
                     .zip(expected)
                     .all(|(a, b)| (a - b).abs() < 1e-12 * (1.0 + b.abs()))
             };
-            assert!(close(&es.state.path_sigma, &path_sigma), "generation {generation}");
+            assert!(close(&es.own.path_sigma, &path_sigma), "generation {generation}");
             assert!(
-                close(&[es.sigma()], &[before.sigma * growth.min(1.0).exp()]),
+                close(&[es.sigma()], &[before.search.sigma * growth.min(1.0).exp()]),
                 "generation {generation}: {growth}"
             );
             for (i, cc) in rates.cc.iter().enumerate() {
                 let at = i * n..(i + 1) * n;
                 assert!(close(
-                    &es.state.directions[at.clone()],
-                    &path(&before.directions[at], *cc)
+                    &es.own.directions[at.clone()],
+                    &path(&before.own.directions[at], *cc)
                 ));
             }
         }
@@ -377,16 +272,14 @@ mod tests {
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut es = strategy(4, true);
         es.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
-        let before = es.state.clone();
+        let before = es.clone();
         assert!(es.tell(&fitness(&[f64::NAN, 2.0, 2.0, f64::NAN, 2.0, 2.0])).flat);
-        let expected = State {
-            clock: Clock {
-                generation: 2,
-                flat: 1,
-                ..before.clock
-            },
-            ..before
+        assert_eq!(es.own, before.own);
+        let expected = Search {
+            generation: 2,
+            flat: 1,
+            ..before.search
         };
-        assert_eq!(es.state, expected);
+        assert_eq!(es.search, expected);
     }
 }

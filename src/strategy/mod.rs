@@ -1,16 +1,20 @@
-//! Evolution strategies: one algorithm a file, each with the same sections (citation, config, state, `ask`, `tell`,
+//! Evolution strategies: one algorithm a file, each with the same sections (citation, settings, numbers, `draw`, `learn`,
 //! tests) and the equation numbers of its source beside the lines. A strategy never learns how members are
 //! evaluated: no tensors, no text, no ranks. Larger fitness is better.
 //!
 //! Three rules hold for every strategy. Tied members count the same. A failed member counts nothing: the mean moves
 //! neither towards it nor away from it. A flat generation, in which all judged members tie, changes nothing but the
 //! generation's number: the mean, σ, covariance and momentum stay, because no information came in.
+//!
+//! What all of them share stands in `algorithm.rs`: the state, and `ask` and `tell` around it. A new algorithm is a file
+//! with its [`Algorithm`], and a line in the table below that gives it its name in a config. `examples/own_strategy.rs` has
+//! one that stands outside of this crate.
 
+pub mod algorithm;
 pub mod cem;
 pub mod cma_es;
 pub mod functions;
 pub mod guarded;
-pub mod learner;
 pub mod lm_ma_es;
 pub mod noise;
 pub mod open_es;
@@ -24,19 +28,13 @@ pub mod xnes;
 use crate::error::{Error, Result};
 use crate::search::Fitness;
 use crate::seed::Seed;
-use cem::{Cem, CemConfig};
-use cma_es::{CmaEs, CmaEsConfig};
+pub use algorithm::{Algorithm, AskTell, NoSettings, Search};
+use cma_es::CmaEsConfig;
 use guarded::Guarded;
-use lm_ma_es::{LmMaEs, LmMaEsConfig};
-use open_es::{OpenEs, OpenEsConfig, Shaping};
-use random_search::{RandomSearch, RandomSearchConfig};
-use sep_cma_es::SepCmaEs;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
-use snes::{Snes, SnesConfig};
 use spread::Spread;
-use xnes::{Xnes, XnesConfig};
 
 /// Ask and tell. The state is a value: it serialises whole, and `ask` does not change it.
 pub trait Strategy: Send {
@@ -95,136 +93,128 @@ pub struct Step {
     pub stop: Option<String>,
 }
 
-/// Which strategy, with its settings, in the user's words: the `[strategy]` table of a run's config.
+/// The algorithm, and its settings, in the user's words: the `[strategy]` table of a run's config.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct StrategyConfig {
+    /// `kind`, and the settings that only this kind has.
+    #[serde(flatten, deserialize_with = "kind_among_shared_settings")]
+    pub kind: Kind,
+    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub population: Option<usize>,
+    /// σ0, the standard deviation of each number of the first candidates, above 0. Default 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sigma: Option<f64>,
+    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true, where the algorithm can: what the two have in
+    /// common, such as a loss that any step brings, cancels in the step of the mean, which helps where differences are small
+    /// against the noise. None of the papers but OpenAI's has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub antithetic: Option<bool>,
     /// The longest move of the mean in one generation, as `step_norm` measures it; none where it is left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
     /// How often a strategy that asks to stop begins again, with twice the population each time. Default 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,
-    /// `kind`, and what is a setting of this kind.
-    #[serde(flatten)]
-    pub algorithm: Algorithm,
 }
 
 fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 
-impl From<Algorithm> for StrategyConfig {
-    fn from(algorithm: Algorithm) -> Self {
-        Self {
-            algorithm,
-            ..Self::default()
+/// An unknown key is refused by the settings of its kind, which do not know of the keys that all kinds share.
+fn kind_among_shared_settings<'de, D: Deserializer<'de>>(table: D) -> std::result::Result<Kind, D::Error> {
+    Kind::deserialize(table).map_err(|error| match error.to_string() {
+        text if text.starts_with("unknown field") => D::Error::custom(format!(
+            "{}; all kinds have `population`, `sigma`, `antithetic`, `max_step`, `restarts`",
+            text.trim_end()
+        )),
+        _ => error,
+    })
+}
+
+macro_rules! table_of_algorithms {
+    ($($(#[$doc:meta])+ $name:literal => $variant:ident($algorithm:ty),)+) => {
+        /// The names by which a config selects one, instead of `auto`.
+        pub const KINDS: [&str; [$($name),+].len()] = [$($name),+];
+
+        /// Which algorithm, with the settings that it alone has.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind")]
+        pub enum Kind {
+            /// Full CMA-ES, or, where n is above [`LARGEST_FULL`], the separable one.
+            #[serde(rename = "auto")]
+            Auto(CmaEsConfig),
+            $(
+                $(#[$doc])+
+                #[serde(rename = $name)]
+                $variant(<$algorithm as Algorithm>::Settings),
+            )+
         }
-    }
+
+        impl Kind {
+            fn weighs_the_worse_half(&self) -> bool {
+                match self {
+                    Self::Auto(settings) => Self::CmaEs(settings.clone()).weighs_the_worse_half(),
+                    $(Self::$variant(settings) => <$algorithm>::weighs_the_worse_half(settings),)+
+                }
+            }
+        }
+
+        impl StrategyConfig {
+            /// All but the guard's settings resolved.
+            fn resolve_algorithm(&self, n: usize) -> Result<Self> {
+                match self.kind.choice(n) {
+                    Kind::Auto(_) => unreachable!("the choice was made"),
+                    $(Kind::$variant(own) => self.resolve_as::<$algorithm>($name, &own, n, Kind::$variant),)+
+                }
+            }
+
+            /// The strategy at its start, or as it was `saved`, without a guard. `self` is resolved.
+            fn open(&self, x0: &[f64], seed: Seed, saved: Option<&Value>) -> Result<Box<dyn Strategy>> {
+                match &self.kind {
+                    Kind::Auto(_) => unreachable!("a resolved config has chosen"),
+                    $(Kind::$variant(own) => self.open_as::<$algorithm>($name, own, x0, seed, saved),)+
+                }
+            }
+        }
+    };
 }
 
-/// The algorithm, and its settings.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Algorithm {
-    /// Full CMA-ES, or, where n is above [`LARGEST_FULL`], the separable one.
-    Auto(CmaEsConfig),
+// One line an algorithm: what a config calls it, and the type that it is.
+table_of_algorithms! {
     /// Full CMA-ES: learns a covariance matrix and controls its step size.
-    CmaEs(CmaEsConfig),
+    "cma-es" => CmaEs(cma_es::CmaEs),
     /// CMA-ES that learns a scale for each number: linear in n.
-    SepCmaEs(CmaEsConfig),
+    "sep-cma-es" => SepCmaEs(sep_cma_es::SepCmaEs),
     /// LM-MA-ES: learns a few directions, for n in the tens of thousands.
-    LmMaEs(LmMaEsConfig),
+    "lm-ma-es" => LmMaEs(lm_ma_es::LmMaEs),
     /// OpenAI's evolution strategy: a gradient estimate under a fixed σ.
-    OpenEs(OpenEsConfig),
+    "open-es" => OpenEs(open_es::OpenEs),
     /// Exponential natural evolution strategy: follows the natural gradient of a full Gaussian.
-    Xnes(XnesConfig),
+    "xnes" => Xnes(xnes::Xnes),
     /// Separable natural evolution strategy: the same for a Gaussian with a σ for each number.
-    Snes(SnesConfig),
+    "snes" => Snes(snes::Snes),
     /// Cross-entropy method: fits a Gaussian with a σ for each number to the best members.
-    Cem(CemConfig),
+    "cem" => Cem(cem::Cem),
     /// Random search: draws around the start, and keeps what beats the incumbent.
-    RandomSearch(RandomSearchConfig),
+    "random-search" => RandomSearch(random_search::RandomSearch),
 }
 
-impl Default for Algorithm {
+impl Default for Kind {
     fn default() -> Self {
         Self::Auto(CmaEsConfig::default())
     }
 }
 
-impl Algorithm {
-    /// The names by which a config selects one, instead of `auto`.
-    pub const KINDS: [&str; 8] = [
-        "cma-es",
-        "sep-cma-es",
-        "lm-ma-es",
-        "open-es",
-        "xnes",
-        "snes",
-        "cem",
-        "random-search",
-    ];
-
-    /// Whether it matters to the algorithm how members of the worse half rank among themselves. To the others they are all
-    /// alike, so a race may drop them before they are known exactly ([`crate::racing`]).
-    pub fn weighs_the_worse_half(&self) -> bool {
+impl Kind {
+    /// What `auto` is for n numbers.
+    fn choice(&self, n: usize) -> Self {
         match self {
-            // Negative weights.
-            Self::Auto(config) | Self::CmaEs(config) | Self::SepCmaEs(config) => config.active,
-            Self::OpenEs(config) => config.shaping != Shaping::Utilities,
-            Self::Cem(config) => config.elite > 0.5,
-            Self::LmMaEs(_) | Self::Xnes(_) | Self::Snes(_) | Self::RandomSearch(_) => false,
+            Self::Auto(settings) if n > LARGEST_FULL => Self::SepCmaEs(settings.clone()),
+            Self::Auto(settings) => Self::CmaEs(settings.clone()),
+            chosen => chosen.clone(),
         }
-    }
-
-    /// λ; none where it is left to the default.
-    fn population(&self) -> Option<usize> {
-        let population = serde_json::to_value(self).ok()?.get("population")?.as_u64()?;
-        usize::try_from(population).ok()
-    }
-
-    fn resolve(&self, n: usize) -> Result<Self> {
-        match self {
-            Self::Auto(config) if n > LARGEST_FULL => config.resolve(n).map(Self::SepCmaEs),
-            Self::Auto(config) | Self::CmaEs(config) => config.resolve_full(n).map(Self::CmaEs),
-            Self::SepCmaEs(config) => config.resolve(n).map(Self::SepCmaEs),
-            Self::LmMaEs(config) => config.resolve(n).map(Self::LmMaEs),
-            Self::OpenEs(config) => config.resolve(n).map(Self::OpenEs),
-            Self::Xnes(config) => config.resolve(n).map(Self::Xnes),
-            Self::Snes(config) => config.resolve(n).map(Self::Snes),
-            Self::Cem(config) => config.resolve(n).map(Self::Cem),
-            Self::RandomSearch(config) => config.resolve(n).map(Self::RandomSearch),
-        }
-    }
-
-    /// `self` is resolved.
-    fn build(self, x0: &[f64], seed: Seed) -> Box<dyn Strategy> {
-        match self {
-            Self::Auto(_) => unreachable!("a resolved config has chosen"),
-            Self::CmaEs(config) => Box::new(<CmaEs>::new(config, x0, seed)),
-            Self::SepCmaEs(config) => Box::new(SepCmaEs::new(config, x0, seed)),
-            Self::LmMaEs(config) => Box::new(LmMaEs::new(config, x0, seed)),
-            Self::OpenEs(config) => Box::new(OpenEs::new(config, x0, seed)),
-            Self::Xnes(config) => Box::new(Xnes::new(config, x0, seed)),
-            Self::Snes(config) => Box::new(Snes::new(config, x0, seed)),
-            Self::Cem(config) => Box::new(Cem::new(config, x0, seed)),
-            Self::RandomSearch(config) => Box::new(RandomSearch::new(config, x0, seed)),
-        }
-    }
-
-    /// `self` is resolved.
-    fn restore(self, n: usize, state: &Value) -> Result<Box<dyn Strategy>> {
-        Ok(match self {
-            Self::Auto(_) => unreachable!("a resolved config has chosen"),
-            Self::CmaEs(config) => Box::new(<CmaEs>::restore(config, n, part(state, "state")?)?),
-            Self::SepCmaEs(config) => Box::new(SepCmaEs::restore(config, n, part(state, "state")?)?),
-            Self::LmMaEs(config) => Box::new(LmMaEs::restore(config, n, part(state, "state")?)?),
-            Self::OpenEs(config) => Box::new(OpenEs::restore(config, n, part(state, "state")?)?),
-            Self::Xnes(config) => Box::new(Xnes::restore(config, n, part(state, "state")?)?),
-            Self::Snes(config) => Box::new(Snes::restore(config, n, part(state, "state")?)?),
-            Self::Cem(config) => Box::new(Cem::restore(config, n, part(state, "state")?)?),
-            Self::RandomSearch(config) => Box::new(RandomSearch::restore(config, n, part(state, "state")?)?),
-        })
     }
 }
 
@@ -236,11 +226,11 @@ impl StrategyConfig {
                 "strategy: the search space is empty (n = 0): the adapter selects no number to search",
             ));
         }
-        let algorithm = self.algorithm.resolve(n)?;
+        let resolved = self.resolve_algorithm(n)?;
         if let Some(longest) = self.max_step {
             check("max_step", longest, longest > 0.0, "a number above 0")?;
         }
-        let population = algorithm.population().expect("a resolved config has one");
+        let population = resolved.population.expect("a resolved config has a population");
         if self.restarts > (LARGEST_POPULATION / population).ilog2() {
             return Err(Error::config(format!(
                 "strategy.restarts: is {}, and the population of {population} doubles each time; expected at most {}, \
@@ -249,22 +239,13 @@ impl StrategyConfig {
                 (LARGEST_POPULATION / population).ilog2()
             )));
         }
-        Ok(Self {
-            algorithm,
-            ..self.clone()
-        })
+        Ok(resolved)
     }
 
-    /// σ0; none where it is left to the default.
-    pub fn sigma(&self) -> Option<f64> {
-        serde_json::to_value(self).ok()?.get("sigma")?.as_f64()
-    }
-
-    /// The same settings with another σ0.
-    pub fn with_sigma(&self, sigma: f64) -> Self {
-        let mut json = serde_json::to_value(self).expect("a config serialises");
-        json["sigma"] = sigma.into();
-        serde_json::from_value(json).expect("every strategy has a sigma")
+    /// Whether it matters to the algorithm how members of the worse half rank among themselves; see
+    /// [`Algorithm::weighs_the_worse_half`].
+    pub fn weighs_the_worse_half(&self) -> bool {
+        self.kind.weighs_the_worse_half()
     }
 
     /// A strategy at its start: n numbers around `x0`, with noise from below `seed`.
@@ -276,20 +257,18 @@ impl StrategyConfig {
             )));
         }
         let resolved = self.resolve(n)?;
-        Ok(if resolved.is_guarded() {
-            Box::new(Guarded::new(resolved, x0, seed)?)
+        if resolved.is_guarded() {
+            Ok(Box::new(Guarded::new(resolved, x0, seed)?))
         } else {
-            resolved.algorithm.build(x0, seed)
-        })
+            resolved.open(x0, seed, None)
+        }
     }
 
     /// A strategy as it was when [`Strategy::state`] was taken; it goes on bit for bit as that one would have. The
     /// config must resolve to what the strategy was built with.
     pub fn restore(&self, state: &Value) -> Result<Box<dyn Strategy>> {
         let saved: Self = part(state, "config")?;
-        let n = state["n"]
-            .as_u64()
-            .ok_or_else(|| Error::mismatch("strategy state: no number n"))? as usize;
+        let n = part(state, "n")?;
         let resolved = self.resolve(n)?;
         if saved != resolved {
             let text = |config: &Self| serde_json::to_string(config).expect("a config serialises");
@@ -299,15 +278,59 @@ impl StrategyConfig {
                 text(&resolved)
             )));
         }
-        Ok(if resolved.is_guarded() {
-            Box::new(Guarded::restore(resolved, n, part(state, "state")?)?)
+        if resolved.is_guarded() {
+            Ok(Box::new(Guarded::restore(resolved, n, part(state, "state")?)?))
         } else {
-            resolved.algorithm.restore(n, state)?
-        })
+            // Where it stands is all in the state.
+            resolved.open(&[], Seed::new(0), Some(state))
+        }
     }
 
     fn is_guarded(&self) -> bool {
         self.max_step.is_some() || self.restarts > 0
+    }
+
+    fn resolve_as<A: Algorithm>(
+        &self,
+        name: &str,
+        settings: &A::Settings,
+        n: usize,
+        kind: fn(A::Settings) -> Kind,
+    ) -> Result<Self> {
+        if !A::PAIRS && self.antithetic.is_some() {
+            return Err(Error::config(format!(
+                "strategy.antithetic: {name} does not draw its members in pairs; leave the key out"
+            )));
+        }
+        let antithetic = A::PAIRS.then(|| self.antithetic.unwrap_or(true));
+        let population = resolve_population(self.population, antithetic == Some(true), n)?;
+        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
+        let sigma = check("sigma", sigma, sigma > 0.0, "a number above 0")?;
+        Ok(Self {
+            kind: kind(A::resolve(settings, n, population, sigma)?),
+            population: Some(population),
+            sigma: Some(sigma),
+            antithetic,
+            ..self.clone()
+        })
+    }
+
+    fn open_as<A: Algorithm + 'static>(
+        &self,
+        name: &'static str,
+        settings: &A::Settings,
+        x0: &[f64],
+        seed: Seed,
+        saved: Option<&Value>,
+    ) -> Result<Box<dyn Strategy>> {
+        let sigma = self.sigma.expect("a resolved config has a sigma");
+        let population = self.population.expect("a resolved config has a population");
+        let antithetic = self.antithetic.unwrap_or(false);
+        let search = Search::new(settings.clone(), x0, sigma, population, antithetic, seed);
+        Ok(Box::new(match saved {
+            None => AskTell::<A>::new(name, search),
+            Some(state) => AskTell::<A>::restore(name, search, state)?,
+        }))
     }
 }
 
@@ -379,11 +402,6 @@ fn check(key: &str, value: f64, inside: bool, expected: &str) -> Result<f64> {
     }
 }
 
-/// The JSON that [`Strategy::state`] returns.
-fn saved<S: Serialize>(config: impl Serialize, n: usize, state: &S) -> Value {
-    serde_json::json!({ "config": config, "n": n, "state": state })
-}
-
 fn part<T: DeserializeOwned>(state: &Value, key: &str) -> Result<T> {
     T::deserialize(&state[key]).map_err(|error| Error::mismatch(format!("strategy state: {key}: {error}")))
 }
@@ -425,13 +443,42 @@ mod tests {
     #[test]
     fn an_unknown_key_is_refused() {
         let text = r#"{"kind": "cma-es", "populaton": 8}"#;
-        let error = serde_json::from_str::<StrategyConfig>(text).expect_err("misspelt");
-        assert!(error.to_string().contains("populaton"), "{error}");
+        let error = serde_json::from_str::<StrategyConfig>(text)
+            .expect_err("misspelt")
+            .to_string();
+        assert!(error.contains("unknown field `populaton`"), "{error}");
+        // It names all that there are: those of the kind, and those that every kind has.
+        let all = StrategyConfig {
+            kind: Kind::CmaEs(CmaEsConfig::default()),
+            population: Some(4),
+            sigma: Some(0.5),
+            antithetic: Some(true),
+            max_step: Some(1.0),
+            restarts: 1,
+        };
+        let all = serde_json::to_value(&all).expect("serialises");
+        for key in all.as_object().expect("a table").keys().filter(|key| *key != "kind") {
+            assert!(error.contains(&format!("`{key}`")), "{error} lacks {key}");
+        }
+        let plain = r#"{"kind": "snes", "active": true}"#;
+        let error = serde_json::from_str::<StrategyConfig>(plain)
+            .expect_err("of another kind")
+            .to_string();
+        assert!(error.contains("unknown field `active`"), "{error}");
+    }
+
+    #[test]
+    fn pairs_are_refused_where_there_are_none() {
+        for antithetic in [true, false] {
+            let config = configured(serde_json::json!({ "kind": "random-search", "antithetic": antithetic }));
+            let error = config.resolve(3).expect_err("no pairs").to_string();
+            assert!(error.starts_with("strategy.antithetic: random-search"), "{error}");
+        }
     }
 
     #[test]
     fn a_resolved_config_says_everything_and_resolves_to_itself() {
-        for kind in Algorithm::KINDS {
+        for kind in KINDS {
             let config: StrategyConfig = serde_json::from_value(serde_json::json!({ "kind": kind })).expect("parses");
             let resolved = config.resolve(480).expect("resolves");
             let json = serde_json::to_value(&resolved).expect("serialises");
@@ -583,11 +630,16 @@ mod tests {
                 "covariance",
                 serde_json::json!({ "matrix": { "n": 3, "lower": "3ff0000000000000" }, "axes": null, "decomposed_at": 0 }),
             ),
-            ("clock", serde_json::json!([1, 2, 3])),
+            ("generation", serde_json::json!([1, 2, 3])),
         ] {
             let mut damaged = state.clone();
-            assert_ne!(damaged["state"][key], Value::Null, "{key}");
-            damaged["state"][key] = damage;
+            let place = if key == "covariance" {
+                &mut damaged["state"]["own"][key]
+            } else {
+                &mut damaged["state"][key]
+            };
+            assert_ne!(*place, Value::Null, "{key}");
+            *place = damage;
             assert!(cma.restore(&damaged).is_err(), "{key}");
         }
     }
@@ -603,7 +655,7 @@ mod tests {
     #[test]
     fn every_strategy_says_who_it_is_and_where_it_stands() {
         let x0 = [1.0, -2.0, 0.5, 0.0];
-        for (kind, antithetic) in Algorithm::KINDS.iter().flat_map(|kind| [(*kind, true), (*kind, false)]) {
+        for (kind, antithetic) in KINDS.iter().flat_map(|kind| [(*kind, true), (*kind, false)]) {
             let mut json = serde_json::json!({ "kind": kind, "population": 8, "sigma": 0.5 });
             if kind != "random-search" {
                 json["antithetic"] = antithetic.into();
@@ -654,7 +706,7 @@ mod tests {
     /// σ as a checkpoint could hold it after a long way down or up: 1e-12 and 1e4 times σ0 are the tutorial's limits.
     #[test]
     fn a_search_that_has_converged_or_diverged_asks_to_stop() {
-        for kind in Algorithm::KINDS
+        for kind in KINDS
             .into_iter()
             .filter(|kind| !["open-es", "random-search"].contains(kind))
         {
@@ -666,10 +718,9 @@ mod tests {
             let config = configured(json);
             let at = |sigma: f64| {
                 let mut state = config.build(2, &[1.0; 2], Seed::new(3)).expect("builds").state();
-                if state["state"]["sigma"].is_number() {
-                    state["state"]["sigma"] = sigma.into();
-                } else {
-                    state["state"]["sigmas"] = vec![sigma; 2].into();
+                state["state"]["sigma"] = sigma.into();
+                if state["state"]["own"]["sigmas"].is_array() {
+                    state["state"]["own"]["sigmas"] = vec![sigma; 2].into();
                 }
                 let mut strategy = config.restore(&state).expect("a state that can be");
                 told(strategy.as_mut(), &[1.0, 2.0, 3.0, 4.0]).stop
@@ -690,7 +741,7 @@ mod tests {
 
     #[test]
     fn what_a_strategy_cannot_begin_with_is_refused_whatever_its_kind() {
-        for kind in Algorithm::KINDS {
+        for kind in KINDS {
             let error = |key: &str, value: Value| {
                 let mut json = serde_json::json!({ "kind": kind });
                 json[key] = value;
@@ -747,20 +798,12 @@ mod tests {
     fn a_config_keeps_what_it_says_and_says_no_more() {
         let json =
             serde_json::json!({ "max_step": 0.25, "restarts": 2, "kind": "snes", "population": 6, "sigma": 0.5 });
-        let config = configured(json);
-        assert_eq!(config.sigma(), Some(0.5));
-        assert_eq!(StrategyConfig::default().sigma(), None);
-        let other = config.with_sigma(0.125);
-        let expected = serde_json::json!({
-            "max_step": 0.25, "restarts": 2, "kind": "snes", "population": 6, "sigma": 0.125, "antithetic": true
-        });
-        assert_eq!(serde_json::to_value(&other).expect("serialises"), expected);
+        let config = configured(json.clone());
+        assert_eq!((config.sigma, StrategyConfig::default().sigma), (Some(0.5), None));
+        assert_eq!(serde_json::to_value(&config).expect("serialises"), json);
         // What is left alone is not written.
         let plain = serde_json::to_value(configured(serde_json::json!({ "kind": "snes" }))).expect("serialises");
-        assert!(
-            plain.get("restarts").is_none() && plain.get("max_step").is_none(),
-            "{plain}"
-        );
+        assert_eq!(plain, serde_json::json!({ "kind": "snes" }));
     }
 
     /// By its own definition: the step is another when two of the worse half change places.
@@ -794,7 +837,7 @@ mod tests {
             // The fifth and the last, which sit in different pairs.
             let changes =
                 after([8.0, 4.0, 7.0, 1.0, 6.0, 3.0, 5.0, 2.0]) != after([8.0, 1.0, 7.0, 4.0, 6.0, 3.0, 5.0, 2.0]);
-            assert_eq!(config.algorithm.weighs_the_worse_half(), changes, "{json}");
+            assert_eq!(config.weighs_the_worse_half(), changes, "{json}");
         }
     }
 }

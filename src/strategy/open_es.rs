@@ -4,26 +4,20 @@
 //! along it. σ is fixed but for an optional decay, so nothing here notices that steps are too long: the learning rate
 //! must be right, and CMA-ES is the safer choice where it is not known. What it gives in return is O(n) time and memory.
 
-use super::learner::{Clock, Learner};
+use super::algorithm::{Algorithm, Search};
 use super::shaping::{centred_ranks, share_weights, utilities, z_scores};
-use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
+use super::{check, defaults};
 use crate::error::Result;
 use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-// ---------------------------------------------------------------------------------------------------------- config
+// -------------------------------------------------------------------------------------------------------- settings
 
-/// Settings of OpenAI-ES.
+/// What OpenAI-ES alone has as settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OpenEsConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ, the standard deviation of each number of a candidate, above 0. Default 0.1.
-    pub sigma: Option<f64>,
     /// What σ is multiplied by after each generation that was not flat, in (0, 1]. Default 1.
     pub sigma_decay: f64,
     /// Length of a step, above 0. Default 0.2 σ for Adam; for momentum 4 σ², divided by how much larger the
@@ -38,8 +32,6 @@ pub struct OpenEsConfig {
     pub beta2: f64,
     /// How fitness becomes weights. Default `centred-ranks`.
     pub shaping: Shaping,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true.
-    pub antithetic: bool,
     /// The part of the mean that each generation takes away, which draws it back to 0, the model as it was loaded; in
     /// [0, 1). Default 0.
     pub weight_decay: f64,
@@ -95,176 +87,104 @@ impl Shaping {
 impl Default for OpenEsConfig {
     fn default() -> Self {
         Self {
-            population: None,
-            sigma: None,
             sigma_decay: 1.0,
             learning_rate: None,
             optimizer: Optimizer::default(),
             momentum: 0.9,
             beta2: 0.999,
             shaping: Shaping::default(),
-            antithetic: true,
             weight_decay: 0.0,
         }
     }
 }
 
-impl OpenEsConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        let population = resolve_population(self.population, self.antithetic, n)?;
-        let rate = self.learning_rate.unwrap_or(match self.optimizer {
-            Optimizer::Adam => defaults(n).adam_rate * sigma,
-            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma / self.shaping.deviation(population),
-        });
-        let portion = |key, value: f64| check(key, value, (0.0..1.0).contains(&value), "a number in [0, 1)");
-        let decay = self.sigma_decay;
-        Ok(Self {
-            population: Some(population),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            sigma_decay: check("sigma_decay", decay, decay > 0.0 && decay <= 1.0, "a number in (0, 1]")?,
-            learning_rate: Some(check("learning_rate", rate, rate > 0.0, "a number above 0")?),
-            momentum: portion("momentum", self.momentum)?,
-            beta2: portion("beta2", self.beta2)?,
-            weight_decay: portion("weight_decay", self.weight_decay)?,
-            ..self.clone()
-        })
-    }
-}
+// --------------------------------------------------------------------------------------------------------- numbers
 
-// ----------------------------------------------------------------------------------------------------------- state
-
-/// OpenAI-ES, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct OpenEs {
-    config: OpenEsConfig,
-    state: State,
-}
-
-/// What evolves.
+/// What OpenAI-ES learns beside the mean, the paper's θ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
+pub struct OpenEs {
     /// Generations that were not flat: the optimizer's clock, Adam's t.
     updates: u64,
-    /// σ
-    sigma: f64,
-    /// m, the paper's θ, `[n]`.
-    mean: Vec<f64>,
     /// Running mean of gradients, `[n]`.
     first_moment: Vec<f64>,
     /// Running mean of squared gradients, `[n]`; stays 0 without Adam.
     second_moment: Vec<f64>,
 }
 
-impl OpenEs {
-    /// The start. `config` is resolved.
-    pub(super) fn new(config: OpenEsConfig, x0: &[f64], seed: Seed) -> Self {
-        let state = State {
-            clock: Clock::new(seed),
-            updates: 0,
-            sigma: config.sigma.expect("a resolved config has a sigma"),
-            mean: x0.to_vec(),
-            first_moment: vec![0.0; x0.len()],
-            second_moment: vec![0.0; x0.len()],
-        };
-        Self { config, state }
+impl Algorithm for OpenEs {
+    type Settings = OpenEsConfig;
+
+    fn resolve(settings: &OpenEsConfig, n: usize, population: usize, sigma: f64) -> Result<OpenEsConfig> {
+        let rate = settings.learning_rate.unwrap_or(match settings.optimizer {
+            Optimizer::Adam => defaults(n).adam_rate * sigma,
+            Optimizer::Momentum => defaults(n).momentum_rate * sigma * sigma / settings.shaping.deviation(population),
+        });
+        let portion = |key, value: f64| check(key, value, (0.0..1.0).contains(&value), "a number in [0, 1)");
+        let decay = settings.sigma_decay;
+        Ok(OpenEsConfig {
+            sigma_decay: check("sigma_decay", decay, decay > 0.0 && decay <= 1.0, "a number in (0, 1]")?,
+            learning_rate: Some(check("learning_rate", rate, rate > 0.0, "a number above 0")?),
+            momentum: portion("momentum", settings.momentum)?,
+            beta2: portion("beta2", settings.beta2)?,
+            weight_decay: portion("weight_decay", settings.weight_decay)?,
+            ..settings.clone()
+        })
     }
 
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: OpenEsConfig, n: usize, state: State) -> Result<Self> {
-        let vectors = [&state.mean, &state.first_moment, &state.second_moment];
-        if all_finite(&vectors, n) && state.sigma.is_finite() {
-            Ok(Self { config, state })
-        } else {
-            Err(damaged(n))
+    /// All but utilities, of which the worse half shares the least.
+    fn weighs_the_worse_half(settings: &OpenEsConfig) -> bool {
+        settings.shaping != Shaping::Utilities
+    }
+
+    fn start(search: &mut Search<OpenEsConfig>) -> Self {
+        Self {
+            updates: 0,
+            first_moment: vec![0.0; search.dim()],
+            second_moment: vec![0.0; search.dim()],
         }
     }
-}
 
-// ------------------------------------------------------------------------------------------------------------- ask
-
-impl Learner for OpenEs {
-    fn kind(&self) -> &'static str {
-        "open-es"
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.first_moment, &self.second_moment], n)
     }
 
-    fn lambda(&self) -> usize {
-        self.config.population.expect("a resolved config has a population")
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
-
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    fn scale(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(
-            Algorithm::OpenEs(self.config.clone()),
-            self.state.mean.len(),
-            &self.state,
-        )
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let (draw, sign) = self.noise().draw_of(member);
-        let epsilon = self.noise().normals(draw, self.state.mean.len());
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &epsilon, &mut x);
+    fn draw(&self, search: &Search<OpenEsConfig>, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let epsilon = search.noise().normals(draw, search.dim());
+        let mut x = search.mean.clone();
+        axpy(sign * search.sigma, &epsilon, &mut x);
         x
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let gradient = self.gradient(fitness);
-        self.state.updates += 1;
-        let step = self.optimize(&gradient);
+    fn learn(&mut self, search: &mut Search<OpenEsConfig>, fitness: &[Fitness]) -> f64 {
+        let gradient = Self::gradient(search, fitness);
+        self.updates += 1;
+        let step = self.optimize(&search.settings, &gradient);
         let mut moved = vec![0.0; step.len()];
-        for ((m, step), moved) in self.state.mean.iter_mut().zip(step).zip(&mut moved) {
-            *moved = step - self.config.weight_decay * *m;
+        for ((m, step), moved) in search.mean.iter_mut().zip(step).zip(&mut moved) {
+            *moved = step - search.settings.weight_decay * *m;
             *m += *moved;
         }
-        self.state.sigma *= self.config.sigma_decay;
+        search.sigma *= search.settings.sigma_decay;
         norm(&moved)
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(Spread::ball(self.state.sigma, self.state.mean.len()))
-    }
-
-    fn limit(&self) -> Option<String> {
-        let length = norm(&self.state.mean);
+    fn limit(&self, search: &Search<OpenEsConfig>) -> Option<String> {
+        let length = norm(&search.mean);
         (!length.is_finite()).then(|| format!("the mean has length {length}: the steps are out of control"))
     }
 }
 
 impl OpenEs {
     /// 1/(λ σ) Σ F_i ε_i (the paper's algorithm 1, line 5), F shaped.
-    fn gradient(&self, fitness: &[Fitness]) -> Vec<f64> {
-        let shaped = self.config.shaping.weights(fitness);
-        let (noise, n) = (self.noise(), self.state.mean.len());
+    fn gradient(search: &Search<OpenEsConfig>, fitness: &[Fitness]) -> Vec<f64> {
+        let shaped = search.settings.shaping.weights(fitness);
+        let (noise, n) = (search.noise(), search.dim());
         // A pair's noise is drawn once, and counts with the difference of the two.
         let mut gradient = vec![0.0; n];
         for (draw, weight) in noise
@@ -274,7 +194,7 @@ impl OpenEs {
             .filter(|(_, weight)| weight.odd != 0.0)
         {
             axpy(
-                weight.odd / (shaped.len() as f64 * self.state.sigma),
+                weight.odd / (shaped.len() as f64 * search.sigma),
                 &noise.normals(draw, n),
                 &mut gradient,
             );
@@ -283,21 +203,20 @@ impl OpenEs {
     }
 
     /// The step up the gradient.
-    fn optimize(&mut self, gradient: &[f64]) -> Vec<f64> {
+    fn optimize(&mut self, settings: &OpenEsConfig, gradient: &[f64]) -> Vec<f64> {
         let OpenEsConfig {
             optimizer,
             momentum: beta1,
             beta2,
             learning_rate,
             ..
-        } = self.config;
+        } = *settings;
         let rate = learning_rate.expect("a resolved config has a learning rate");
-        let State {
+        let Self {
+            updates,
             first_moment,
             second_moment,
-            updates,
-            ..
-        } = &mut self.state;
+        } = self;
         for (m, g) in first_moment.iter_mut().zip(gradient) {
             *m = beta1 * *m + (1.0 - beta1) * g;
         }
@@ -322,18 +241,18 @@ const EPSILON: f64 = 1e-8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
-    fn strategy(change: impl Fn(&mut OpenEsConfig)) -> OpenEs {
-        let mut config = OpenEsConfig {
-            population: Some(4),
-            sigma: Some(0.5),
+    fn strategy(change: impl Fn(&mut OpenEsConfig)) -> AskTell<OpenEs> {
+        let mut settings = OpenEsConfig {
             learning_rate: Some(0.1),
             ..OpenEsConfig::default()
         };
-        change(&mut config);
-        let config = config.resolve(3).expect("in range");
-        OpenEs::new(config, &[1.0, -2.0, 0.5], Seed::new(9))
+        change(&mut settings);
+        let settings = OpenEs::resolve(&settings, 3, 4, 0.5).expect("in range");
+        let x0 = [1.0, -2.0, 0.5];
+        AskTell::new("open-es", Search::new(settings, &x0, 0.5, 4, true, Seed::new(9)))
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -360,20 +279,30 @@ mod tests {
             .zip(epsilon(1))
             .map(|(a, b)| (a + b / 3.0) / 2.0)
             .collect();
-        assert_close(&es.gradient(&fitness(&[9.0, 1.0, 5.0, 4.0])), &expected);
+        assert_close(
+            &OpenEs::gradient(&es.search, &fitness(&[9.0, 1.0, 5.0, 4.0])),
+            &expected,
+        );
 
-        let single = strategy(|config| config.antithetic = false);
+        let mut single = strategy(|_| ());
+        single.search.antithetic = false;
         // A failed member's noise is not in the sum.
         let expected: Vec<f64> = epsilon(0)
             .iter()
             .zip(epsilon(2))
             .map(|(a, c)| (a - c) / 3.0 / 2.0)
             .collect();
-        assert_close(&single.gradient(&fitness(&[9.0, f64::NAN, 1.0, 5.0])), &expected);
+        assert_close(
+            &OpenEs::gradient(&single.search, &fitness(&[9.0, f64::NAN, 1.0, 5.0])),
+            &expected,
+        );
 
         let scored = strategy(|config| config.shaping = Shaping::ZScore);
         let expected: Vec<f64> = epsilon(1).iter().map(|b| 2.0 * 2.0_f64.sqrt() * b / 2.0).collect();
-        assert_close(&scored.gradient(&fitness(&[0.0, 0.0, 3.0, -3.0])), &expected);
+        assert_close(
+            &OpenEs::gradient(&scored.search, &fitness(&[0.0, 0.0, 3.0, -3.0])),
+            &expected,
+        );
     }
 
     #[test]
@@ -382,20 +311,26 @@ mod tests {
             config.optimizer = Optimizer::Momentum;
             config.momentum = 0.75;
         });
-        assert_close(&es.optimize(&[4.0, 0.0, 8.0]), &[0.1, 0.0, 0.2]);
-        assert_close(&es.optimize(&[4.0, 4.0, 0.0]), &[0.175, 0.1, 0.15]);
+        assert_close(
+            &es.own.optimize(&es.search.settings, &[4.0, 0.0, 8.0]),
+            &[0.1, 0.0, 0.2],
+        );
+        assert_close(
+            &es.own.optimize(&es.search.settings, &[4.0, 4.0, 0.0]),
+            &[0.175, 0.1, 0.15],
+        );
     }
 
     #[test]
     fn the_first_step_of_adam_has_the_learning_rate_in_each_number() {
         let mut es = strategy(|_| ());
-        let step = es.learn(&fitness(&[9.0, 1.0, 5.0, 4.0]));
+        let step = es.own.learn(&mut es.search, &fitness(&[9.0, 1.0, 5.0, 4.0]));
         assert!((step - 0.1 * 3.0_f64.sqrt()).abs() < 1e-6, "{step}");
         // Two steps by the book: m and v of gradients 1 and 3.
         let mut es = strategy(|_| ());
         for gradient in [1.0, 3.0] {
-            es.state.updates += 1;
-            let step = es.optimize(&[gradient; 3])[0];
+            es.own.updates += 1;
+            let step = es.own.optimize(&es.search.settings, &[gradient; 3])[0];
             let (m, v) = if gradient == 1.0 {
                 (1.0, 1.0)
             } else {
@@ -426,21 +361,17 @@ mod tests {
             config.sigma_decay = 0.9;
         });
         es.tell(&fitness(&[9.0, 1.0, 5.0, 4.0]));
-        let before = es.state.clone();
+        let before = es.clone();
         for values in [[1.0; 4], [f64::NAN; 4], [2.0, f64::NAN, 2.0, 2.0]] {
             assert!(es.tell(&fitness(&values)).flat);
         }
-        assert_eq!(
-            es.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(es.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(es.search, expected);
     }
 
     /// By its definition, on a thousand members; centred ranks lie evenly in [−½, ½], so they deviate by √(1/12).
@@ -458,13 +389,13 @@ mod tests {
             );
         }
         let rate = |shaping: Shaping, optimizer: Optimizer| {
-            let config = OpenEsConfig {
+            let settings = OpenEsConfig {
                 shaping,
                 optimizer,
-                sigma: Some(0.5),
                 ..OpenEsConfig::default()
             };
-            config.resolve(3).expect("in range").learning_rate.expect("filled in")
+            let resolved = OpenEs::resolve(&settings, 3, 8, 0.5).expect("in range");
+            resolved.learning_rate.expect("filled in")
         };
         // 4 σ² for ranks, 0.2 σ for Adam.
         assert_eq!(rate(Shaping::CentredRanks, Optimizer::Momentum), 1.0);
@@ -476,8 +407,8 @@ mod tests {
     #[test]
     fn adams_guard_holds_small_gradients_back() {
         let mut es = strategy(|_| ());
-        es.state.updates = 1;
-        for step in es.optimize(&[1e-8; 3]) {
+        es.own.updates = 1;
+        for step in es.own.optimize(&es.search.settings, &[1e-8; 3]) {
             assert!((step - 0.05).abs() < 1e-12, "{step}");
         }
     }

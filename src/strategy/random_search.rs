@@ -4,148 +4,65 @@
 //! and is replaced only by a member that beats it in that generation, on the same questions. Repeated comparisons still
 //! favour the lucky, as λ − 1 challengers try each time; the validation split is what tells. The first incumbent is x0.
 
-use super::learner::{Clock, Learner};
-use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
-use crate::error::Result;
+use super::algorithm::{Algorithm, NoSettings, Search};
 use crate::linalg::{all_finite, axpy, norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-// ---------------------------------------------------------------------------------------------------------- config
+// --------------------------------------------------------------------------------------------------------- numbers
 
-/// Settings of random search.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RandomSearchConfig {
-    /// λ, candidates a generation, the incumbent among them; at least 2. Default 4 + ⌊3 ln n⌋.
-    pub population: Option<usize>,
-    /// σ0, the standard deviation of each number of a candidate, above 0. Default 0.1.
-    pub sigma: Option<f64>,
-}
-
-impl RandomSearchConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, false, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-        })
-    }
-}
-
-// ----------------------------------------------------------------------------------------------------------- state
-
-/// Random search, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct RandomSearch {
-    config: RandomSearchConfig,
-    state: State,
-}
-
-/// What evolves, and where it began.
+/// What random search keeps beside its incumbent, which is the mean.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
+pub struct RandomSearch {
     /// x0, around which members are drawn, `[n]`.
     start: Vec<f64>,
-    /// The incumbent, `[n]`.
-    mean: Vec<f64>,
 }
 
-impl RandomSearch {
-    /// The start. `config` is resolved.
-    pub(super) fn new(config: RandomSearchConfig, x0: &[f64], seed: Seed) -> Self {
-        let state = State {
-            clock: Clock::new(seed),
-            start: x0.to_vec(),
-            mean: x0.to_vec(),
-        };
-        Self { config, state }
-    }
+impl Algorithm for RandomSearch {
+    type Settings = NoSettings;
 
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: RandomSearchConfig, n: usize, state: State) -> Result<Self> {
-        let valid = all_finite(&[&state.start, &state.mean], n);
-        if valid {
-            Ok(Self { config, state })
-        } else {
-            Err(damaged(n))
-        }
-    }
-}
+    /// Member 0 is the incumbent, which has no mirror image.
+    const PAIRS: bool = false;
 
-// ------------------------------------------------------------------------------------------------------------- ask
-
-impl Learner for RandomSearch {
-    fn kind(&self) -> &'static str {
-        "random-search"
-    }
-
-    fn lambda(&self) -> usize {
-        self.config.population.expect("a resolved config has a population")
-    }
-
-    fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
-
-    fn antithetic(&self) -> bool {
+    /// Only the best counts.
+    fn weighs_the_worse_half(_: &NoSettings) -> bool {
         false
     }
 
-    /// The incumbent.
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    fn scale(&self) -> f64 {
-        self.config.sigma.expect("a resolved config has a sigma")
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(
-            Algorithm::RandomSearch(self.config.clone()),
-            self.state.mean.len(),
-            &self.state,
-        )
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        if member == 0 {
-            return self.state.mean.clone();
+    fn start(search: &mut Search) -> Self {
+        Self {
+            start: search.mean.clone(),
         }
-        let mut x = self.state.start.clone();
-        axpy(self.scale(), &self.noise().normals(member, x.len()), &mut x);
+    }
+
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.start], n)
+    }
+
+    // -------------------------------------------------------------------------------------------------------- draw
+
+    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+        if member == 0 {
+            return search.mean.clone();
+        }
+        let mut x = self.start.clone();
+        axpy(search.sigma, &search.noise().normals(member, x.len()), &mut x);
         x
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
         let Some(member) = successor(fitness) else { return 0.0 };
-        let next = self.draw(member);
-        let moved: Vec<f64> = next.iter().zip(&self.state.mean).map(|(new, old)| new - old).collect();
-        self.state.mean = next;
+        let next = self.draw(search, member);
+        let moved: Vec<f64> = next.iter().zip(&search.mean).map(|(new, old)| new - old).collect();
+        search.mean = next;
         norm(&moved)
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(Spread::ball(self.scale(), self.state.mean.len()))
-    }
-
-    fn limit(&self) -> Option<String> {
+    /// σ is fixed, so there is none.
+    fn limit(&self, _: &Search) -> Option<String> {
         None
     }
 }
@@ -167,16 +84,17 @@ fn successor(fitness: &[Fitness]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
     const X: f64 = f64::NAN; // not judged
 
-    fn strategy() -> RandomSearch {
-        let config = RandomSearchConfig {
-            population: Some(4),
-            sigma: Some(0.5),
-        };
-        RandomSearch::new(config, &[1.0, -2.0, 0.5], Seed::new(9))
+    fn strategy() -> AskTell<RandomSearch> {
+        let x0 = [1.0, -2.0, 0.5];
+        AskTell::new(
+            "random-search",
+            Search::new(NoSettings {}, &x0, 0.5, 4, false, Seed::new(9)),
+        )
     }
 
     fn fitness(values: [f64; 4]) -> [Fitness; 4] {
@@ -219,20 +137,16 @@ mod tests {
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut search = strategy();
         search.tell(&fitness([9.0, 1.0, 5.0, 10.0]));
-        let before = search.state.clone();
+        let before = search.clone();
         for values in [[1.0; 4], [X; 4], [X, 2.0, 2.0, X]] {
             assert!(search.tell(&fitness(values)).flat);
         }
-        assert_eq!(
-            search.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(search.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(search.search, expected);
     }
 }

@@ -2,16 +2,15 @@
 //! 2008. It is the CMA-ES of `cma_es.rs` with a covariance matrix of which only the diagonal is learnt, and because that
 //! is n numbers and not n (n + 1) / 2, both its learning rates are (n + 2) / 3 times as large (the paper's section 3). A
 //! generation takes O(n) a member. It is the better choice wherever n is large or the population small: a scale for each
-//! number is learnt in n / 3 times fewer generations, and only what two numbers must do together is lost. Config, state,
-//! `ask` and `tell` are those of `cma_es.rs`; what follows is the matrix.
+//! number is learnt in n / 3 times fewer generations, and only what two numbers must do together is lost. Settings,
+//! `draw` and `learn` are those of `cma_es.rs`; what follows is the matrix.
 
-use super::Algorithm;
-use super::cma_es::{CmaEs, CmaEsConfig, Covariance, Parameters};
+use super::cma_es::{CmaEs, Covariance, Parameters};
 use super::spread::Spread;
 use crate::linalg::{Outer, all_finite, exact};
 use serde::{Deserialize, Serialize};
 
-/// Separable CMA-ES, somewhere on its way.
+/// Separable CMA-ES.
 pub type SepCmaEs = CmaEs<Diagonal>;
 
 // ------------------------------------------------------------------------------------------------ fixed parameters
@@ -21,7 +20,7 @@ pub fn parameters(n: usize, population: usize, active: bool) -> Parameters {
     Parameters::with_speed(n, population, active, (n as f64 + 2.0) / 3.0)
 }
 
-// ----------------------------------------------------------------------------------------------------------- state
+// --------------------------------------------------------------------------------------------------------- numbers
 
 /// The diagonal of C.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,12 +32,6 @@ pub struct Diagonal {
 }
 
 impl Covariance for Diagonal {
-    const NAME: &'static str = "sep-cma-es";
-
-    fn config(config: CmaEsConfig) -> Algorithm {
-        Algorithm::SepCmaEs(config)
-    }
-
     fn parameters(n: usize, population: usize, active: bool) -> Parameters {
         parameters(n, population, active)
     }
@@ -53,7 +46,7 @@ impl Covariance for Diagonal {
         all_finite(&[&self.variances], n) && self.is_positive()
     }
 
-    // --------------------------------------------------------------------------------------------------------- ask
+    // -------------------------------------------------------------------------------------------------------- draw
 
     fn shape(&self, z: &[f64]) -> Vec<f64> {
         z.iter().zip(&self.variances).map(|(z, v)| v.sqrt() * z).collect()
@@ -64,7 +57,7 @@ impl Covariance for Diagonal {
         z.to_vec()
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
     fn learn(&mut self, decay: f64, terms: &[Outer], _: u64, _: u64) {
         for variance in &mut self.variances {

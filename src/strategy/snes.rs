@@ -3,164 +3,59 @@
 //! names for quantities stand beside the lines. Members are drawn from N(m, diag(σ)²). The mean and the logarithm of each
 //! σ follow the natural gradient of the expected utility, where utility depends on the rank alone. The learning rate of σ
 //! falls with √n only, and a generation takes O(λ n), so this is the natural gradient for n in the hundreds and thousands;
-//! what it cannot learn are axes that do not lie along the coordinates. Under random fitness ln σ does not drift, with
-//! ties, failures and pairs as without.
+//! what it cannot learn are axes that do not lie along the coordinates. The paper draws no pairs; what the two of a pair
+//! have in common cancels in the step of the mean, and what they differ in cancels in that of σ. Under random fitness ln σ
+//! does not drift, with ties, failures and pairs as without.
 
-use super::learner::{Clock, Learner};
+use super::algorithm::{Algorithm, NoSettings, Search};
 use super::shaping::{share_weights, utilities};
-use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
-use crate::error::Result;
+use super::spread::{Spread, geometric_mean};
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-// ---------------------------------------------------------------------------------------------------------- config
+// --------------------------------------------------------------------------------------------------------- numbers
 
-/// Settings of SNES. Learning rates are the paper's: 1 for the mean, (3 + ln n)/(5 √n) for σ.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct SnesConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ0, the first standard deviation of each number, above 0. Default 0.1.
-    pub sigma: Option<f64>,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true: what the two have in common cancels in the
-    /// step of the mean, and what they differ in cancels in that of σ. Off is the paper.
-    pub antithetic: bool,
-}
-
-impl Default for SnesConfig {
-    fn default() -> Self {
-        Self {
-            population: None,
-            sigma: None,
-            antithetic: true,
-        }
-    }
-}
-
-impl SnesConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            ..self.clone()
-        })
-    }
-}
-
-// ----------------------------------------------------------------------------------------------------------- state
-
-/// SNES, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct Snes {
-    config: SnesConfig,
-    /// u, best rank first, `[λ]`.
-    utilities: Vec<f64>,
-    state: State,
-}
-
-/// What evolves.
+/// What SNES learns beside the mean, the paper's μ. Learning rates are the paper's: 1 for the mean, (3 + ln n)/(5 √n) for σ.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
-    /// m, the paper's μ, `[n]`.
-    mean: Vec<f64>,
-    /// σ, `[n]`.
+pub struct Snes {
+    /// σ, `[n]`; the overall step size is their geometric mean.
     sigmas: Vec<f64>,
 }
 
-impl Snes {
-    /// The start. `config` is resolved.
-    pub(super) fn new(config: SnesConfig, x0: &[f64], seed: Seed) -> Self {
-        let sigma = config.sigma.expect("a resolved config has a sigma");
-        let state = State {
-            clock: Clock::new(seed),
-            mean: x0.to_vec(),
-            sigmas: vec![sigma; x0.len()],
-        };
-        Self::with_state(config, state)
+impl Algorithm for Snes {
+    type Settings = NoSettings;
+
+    /// The worse half shares the least utility.
+    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+        false
     }
 
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: SnesConfig, n: usize, state: State) -> Result<Self> {
-        let valid = all_finite(&[&state.mean, &state.sigmas], n);
-        if valid {
-            Ok(Self::with_state(config, state))
-        } else {
-            Err(damaged(n))
-        }
+    fn start(search: &mut Search) -> Self {
+        let sigmas = vec![search.sigma; search.dim()];
+        search.sigma = geometric_mean(&sigmas);
+        Self { sigmas }
     }
 
-    fn with_state(config: SnesConfig, state: State) -> Self {
-        let utilities = utilities(config.population.expect("a resolved config has a population"));
-        Self {
-            config,
-            utilities,
-            state,
-        }
-    }
-}
-
-// ------------------------------------------------------------------------------------------------------------- ask
-
-impl Learner for Snes {
-    fn kind(&self) -> &'static str {
-        "snes"
+    fn is_valid(&self, n: usize) -> bool {
+        all_finite(&[&self.sigmas], n)
     }
 
-    fn lambda(&self) -> usize {
-        self.utilities.len()
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
-    }
-
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
-    }
-
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    /// The geometric mean of all σ.
-    fn scale(&self) -> f64 {
-        let logarithms: f64 = self.state.sigmas.iter().map(|sigma| sigma.ln()).sum();
-        (logarithms / self.state.sigmas.len() as f64).exp()
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(Algorithm::Snes(self.config.clone()), self.state.mean.len(), &self.state)
-    }
-
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let State { mean, sigmas, .. } = &self.state;
-        let (draw, sign) = self.noise().draw_of(member);
-        let s = self.noise().normals(draw, mean.len());
-        let member = mean.iter().zip(sigmas).zip(s);
+    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let s = search.noise().normals(draw, search.dim());
+        let member = search.mean.iter().zip(&self.sigmas).zip(s);
         member.map(|((m, sigma), s)| m + sign * sigma * s).collect() // z_k = μ + σ s_k
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let (noise, n) = (self.noise(), self.state.mean.len());
-        let weights = share_weights(&self.utilities, fitness); // u_k
+    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+        let (noise, n) = (search.noise(), search.dim());
+        let weights = share_weights(&utilities(search.population), fitness); // u_k
         let (mut of_mean, mut of_sigma) = (vec![0.0; n], vec![0.0; n]);
         for (draw, weight) in noise.weights(&weights).into_iter().enumerate() {
             let s = noise.normals(draw, n);
@@ -170,23 +65,19 @@ impl Learner for Snes {
             }
         }
         let rate = (3.0 + (n as f64).ln()) / (5.0 * (n as f64).sqrt()); // η_σ, table 1
-        let State { mean, sigmas, .. } = &mut self.state;
+        let (mean, sigmas) = (&mut search.mean, &mut self.sigmas);
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {
             *moved = sigmas[i] * of_mean[i]; // η_μ σ ∇_μ J, η_μ = 1
             mean[i] += *moved;
             sigmas[i] *= (rate / 2.0 * of_sigma[i]).exp(); // σ exp(η_σ/2 ∇_σ J)
         }
+        search.sigma = geometric_mean(sigmas);
         norm(&moved)
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(Spread::of(&self.state.sigmas))
-    }
-
-    fn limit(&self) -> Option<String> {
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        Spread::of(&self.state.sigmas).stop(first)
+    fn spread(&self, _: &Search) -> Option<Spread> {
+        Some(Spread::of(&self.sigmas))
     }
 }
 
@@ -195,15 +86,15 @@ impl Learner for Snes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
-    fn strategy(antithetic: bool) -> Snes {
-        let config = SnesConfig {
-            population: Some(4),
-            sigma: Some(0.5),
-            antithetic,
-        };
-        Snes::new(config.resolve(3).expect("in range"), &[1.0, -2.0, 0.5], Seed::new(9))
+    fn strategy(antithetic: bool) -> AskTell<Snes> {
+        let x0 = [1.0, -2.0, 0.5];
+        AskTell::new(
+            "snes",
+            Search::new(NoSettings {}, &x0, 0.5, 4, antithetic, Seed::new(9)),
+        )
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -238,7 +129,7 @@ mod tests {
                 let of_mean: f64 = (0..4).map(|k| weights[k] * s(k)).sum();
                 let of_sigma: f64 = (0..4).map(|k| weights[k] * (s(k).powi(2) - 1.0)).sum();
                 assert!((snes.mean()[i] - (start + 0.5 * of_mean)).abs() < 1e-14);
-                assert!((snes.state.sigmas[i] - 0.5 * (rate / 2.0 * of_sigma).exp()).abs() < 1e-14);
+                assert!((snes.own.sigmas[i] - 0.5 * (rate / 2.0 * of_sigma).exp()).abs() < 1e-14);
             }
             assert_eq!(step.failed, values.iter().filter(|value| value.is_nan()).count());
             assert!(step.spread.expect("known").axis_ratio() > 1.0 && step.step_norm > 0.0 && step.stop.is_none());
@@ -259,28 +150,24 @@ mod tests {
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut snes = strategy(true);
         snes.tell(&fitness(&[9.0, 1.0, 5.0, 4.0]));
-        let before = snes.state.clone();
+        let before = snes.clone();
         for values in [[1.0; 4], [f64::NAN; 4], [2.0, f64::NAN, 2.0, 2.0]] {
             assert!(snes.tell(&fitness(&values)).flat);
         }
-        assert_eq!(
-            snes.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(snes.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(snes.search, expected);
     }
 
     #[test]
     fn numerical_limits_ask_to_stop() {
         let told = |sigmas: [f64; 3]| {
             let mut snes = strategy(false);
-            snes.state.sigmas = sigmas.to_vec();
+            snes.own.sigmas = sigmas.to_vec();
             snes.tell(&fitness(&[1.0; 4])).stop.expect("a limit is passed")
         };
         assert!(told([1.0, f64::INFINITY, 1.0]).contains("out of control"));

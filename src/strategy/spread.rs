@@ -2,6 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The one σ that many come to together.
+pub fn geometric_mean(sigmas: &[f64]) -> f64 {
+    let logarithms: f64 = sigmas.iter().map(|sigma| sigma.ln()).sum();
+    (logarithms / sigmas.len() as f64).exp()
+}
+
 /// Lengths of the axes of a Gaussian, in brief.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

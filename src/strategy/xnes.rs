@@ -1,89 +1,30 @@
 //! xNES, the exponential natural evolution strategy: T. Glasmachers, T. Schaul, Y. Sun, D. Wierstra, J. Schmidhuber,
 //! *Exponential Natural Evolution Strategies*, GECCO 2010, and Wierstra et al., *Natural Evolution Strategies*, JMLR 15
-//! (2014) 949–980, whose names for quantities stand beside the lines. Members are drawn from N(m, σ² B Bᵀ), det B = 1, and
-//! m, ln σ and the logarithm of B follow the natural gradient of the expected utility, in the coordinates in which the
-//! Gaussian is the unit one. It is invariant to rotation. A generation takes O(λ n²), because the exponential is that of
-//! a matrix of rank λ. The learning rate of σ and B falls with n^(3/2): at n = 40 it is 0.016, at n = 480 0.0005, where σ
-//! hardly moves in the generations that a run has. From n ≈ 100 on take `snes` or `cma-es`.
+//! (2014) 949–980, whose names for quantities stand beside the lines. Members are drawn from N(m, σ² B Bᵀ), det B = 1,
+//! and m, ln σ and the logarithm of B follow the natural gradient of the expected utility, in the coordinates in which
+//! the Gaussian is the unit one. What the two of an antithetic pair have in common cancels in the step of the mean, and
+//! what they differ in cancels in those of σ and B; the paper draws no pairs. It is invariant to rotation. A generation
+//! takes O(λ n²), because the exponential is that of a matrix of rank λ. The learning rate of σ and B falls with
+//! n^(3/2): at n = 40 it is 0.016, at n = 480 0.0005, where σ hardly moves in the generations that a run has. From n ≈
+//! 100 on take `snes` or `cma-es`.
 
-use super::learner::{Clock, Learner};
+use super::algorithm::{Algorithm, NoSettings, Search};
 use super::shaping::{share_weights, utilities};
 use super::spread::Spread;
-use super::{Algorithm, check, damaged, defaults, resolve_population, saved};
 use crate::error::{Error, Result};
-use crate::linalg::{Matrix, Outer, all_finite, axpy, norm, squared_norm};
+use crate::linalg::{Matrix, Outer, axpy, norm, squared_norm};
 use crate::search::Fitness;
-use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
 
-// ---------------------------------------------------------------------------------------------------------- config
+// --------------------------------------------------------------------------------------------------------- numbers
 
-/// Settings of xNES. Learning rates are the paper's: 1 for the mean, (9 + 3 ln n)/(5 n √n) for σ and B.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct XnesConfig {
-    /// λ, candidates a generation; at least 2, even with `antithetic`. Default 4 + ⌊3 ln n⌋, rounded up to even.
-    pub population: Option<usize>,
-    /// σ0, the first step size, above 0: the standard deviation of each number of the first candidates. Default 0.1.
-    pub sigma: Option<f64>,
-    /// Whether members 2i and 2i + 1 are mirrored at the mean. Default true: what the two have in common cancels in the
-    /// step of the mean, and what they differ in cancels in those of σ and B. Off is the paper.
-    pub antithetic: bool,
-}
-
-impl Default for XnesConfig {
-    fn default() -> Self {
-        Self {
-            population: None,
-            sigma: None,
-            antithetic: true,
-        }
-    }
-}
-
-/// The largest n: B has n² numbers, at this n 128 MiB, and a checkpoint writes them all.
-const LARGEST_DIMENSION: usize = 4096;
-
-impl XnesConfig {
-    /// The same settings with every default filled in; an error when one is out of range.
-    pub fn resolve(&self, n: usize) -> Result<Self> {
-        if n > LARGEST_DIMENSION {
-            return Err(Error::config(format!(
-                "strategy.kind: is xnes, which keeps n × n numbers, expected at most n = {LARGEST_DIMENSION} and the space \
-                 has {n}; take snes"
-            )));
-        }
-        let sigma = self.sigma.unwrap_or(defaults(n).sigma);
-        Ok(Self {
-            population: Some(resolve_population(self.population, self.antithetic, n)?),
-            sigma: Some(check("sigma", sigma, sigma > 0.0, "a number above 0")?),
-            ..self.clone()
-        })
-    }
-}
-
-// ----------------------------------------------------------------------------------------------------------- state
-
-/// xNES, somewhere on its way.
-#[derive(Clone, Debug)]
-pub struct Xnes {
-    config: XnesConfig,
-    /// u, best rank first, `[λ]`.
-    utilities: Vec<f64>,
-    state: State,
-}
-
-/// What evolves.
+/// What xNES learns beside the mean, the paper's μ, and σ. Learning rates are the paper's: 1 for the mean,
+/// (9 + 3 ln n)/(5 n √n) for σ and B.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct State {
-    clock: Clock,
+pub struct Xnes {
     /// Generations that were not flat.
     updates: u64,
-    /// σ
-    sigma: f64,
-    /// m, the paper's μ, `[n]`.
-    mean: Vec<f64>,
     /// B, of determinant 1.
     shape: Matrix,
     /// The axes of B Bᵀ as of update `measured_at`.
@@ -91,117 +32,75 @@ pub(super) struct State {
     measured_at: u64,
 }
 
-impl Xnes {
-    /// The start: B is the unit matrix. `config` is resolved.
-    pub(super) fn new(config: XnesConfig, x0: &[f64], seed: Seed) -> Self {
-        let state = State {
-            clock: Clock::new(seed),
-            updates: 0,
-            sigma: config.sigma.expect("a resolved config has a sigma"),
-            mean: x0.to_vec(),
-            shape: Matrix::identity(x0.len()),
-            spread: Spread::ball(1.0, x0.len()),
-            measured_at: 0,
-        };
-        Self::with_state(config, state)
-    }
+/// The largest n: B has n² numbers, at this n 128 MiB, and a checkpoint writes them all.
+const LARGEST_DIMENSION: usize = 4096;
 
-    /// Where a checkpoint left off. `config` is resolved.
-    pub(super) fn restore(config: XnesConfig, n: usize, state: State) -> Result<Self> {
-        let valid = all_finite(&[&state.mean], n)
-            && state.sigma.is_finite()
-            && state.spread.is_valid()
-            && state.shape.dim() == n
-            && state.shape.is_valid();
-        if valid {
-            Ok(Self::with_state(config, state))
-        } else {
-            Err(damaged(n))
-        }
-    }
-
-    fn with_state(config: XnesConfig, state: State) -> Self {
-        let utilities = utilities(config.population.expect("a resolved config has a population"));
-        Self {
-            config,
-            utilities,
-            state,
-        }
-    }
-
-    /// Updates from one look at the axes to the next, which only the log and `stop` need: so many that looking, O(n³),
-    /// costs no more than sampling, O(λ n²).
-    fn gap(&self) -> u64 {
-        self.state.mean.len().div_ceil(self.utilities.len()) as u64
-    }
+/// Updates from one look at the axes to the next, which only the log and `stop` need: so many that looking, O(n³),
+/// costs no more than sampling, O(λ n²).
+fn gap(search: &Search) -> u64 {
+    search.dim().div_ceil(search.population) as u64
 }
 
-// ------------------------------------------------------------------------------------------------------------- ask
+impl Algorithm for Xnes {
+    type Settings = NoSettings;
 
-impl Learner for Xnes {
-    fn kind(&self) -> &'static str {
-        "xnes"
+    fn resolve(settings: &NoSettings, n: usize, _: usize, _: f64) -> Result<NoSettings> {
+        if n > LARGEST_DIMENSION {
+            return Err(Error::config(format!(
+                "strategy.kind: is xnes, which keeps n × n numbers, expected at most n = {LARGEST_DIMENSION} and the space \
+                 has {n}; take snes"
+            )));
+        }
+        Ok(*settings)
     }
 
-    fn lambda(&self) -> usize {
-        self.utilities.len()
+    /// The worse half shares the least utility.
+    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+        false
     }
 
-    fn clock(&self) -> &Clock {
-        &self.state.clock
+    /// B is the unit matrix.
+    fn start(search: &mut Search) -> Self {
+        let n = search.dim();
+        Self {
+            updates: 0,
+            shape: Matrix::identity(n),
+            spread: Spread::ball(1.0, n),
+            measured_at: 0,
+        }
     }
 
-    fn clock_mut(&mut self) -> &mut Clock {
-        &mut self.state.clock
+    fn is_valid(&self, n: usize) -> bool {
+        self.spread.is_valid() && self.shape.dim() == n && self.shape.is_valid()
     }
 
-    fn antithetic(&self) -> bool {
-        self.config.antithetic
-    }
-
-    fn center(&self) -> &Vec<f64> {
-        &self.state.mean
-    }
-
-    fn center_mut(&mut self) -> &mut Vec<f64> {
-        &mut self.state.mean
-    }
-
-    fn scale(&self) -> f64 {
-        self.state.sigma
-    }
-
-    fn to_json(&self) -> serde_json::Value {
-        saved(Algorithm::Xnes(self.config.clone()), self.state.mean.len(), &self.state)
-    }
+    // -------------------------------------------------------------------------------------------------------- draw
 
     /// O(n²)
-    fn draw(&self, member: usize) -> Vec<f64> {
-        let (draw, sign) = self.noise().draw_of(member);
-        let s = self.noise().normals(draw, self.state.mean.len());
-        let mut x = self.state.mean.clone();
-        axpy(sign * self.state.sigma, &self.state.shape.times(&s), &mut x); // z_k = μ + σ B s_k
+    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+        let (draw, sign) = search.noise().draw_of(member);
+        let s = search.noise().normals(draw, search.dim());
+        let mut x = search.mean.clone();
+        axpy(sign * search.sigma, &self.shape.times(&s), &mut x); // z_k = μ + σ B s_k
         x
     }
 
-    // -------------------------------------------------------------------------------------------------------- tell
+    // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, fitness: &[Fitness]) -> f64 {
-        let (noise, n) = (self.noise(), self.state.mean.len());
+    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+        let (noise, n) = (search.noise(), search.dim());
         let dim = n as f64;
-        let weights = noise.weights(&share_weights(&self.utilities, fitness)); // u_k
+        let weights = noise.weights(&share_weights(&utilities(search.population), fitness)); // u_k
         let draws: Vec<Vec<f64>> = (0..weights.len()).map(|draw| noise.normals(draw, n)).collect();
         let rate = (9.0 + 3.0 * dim.ln()) / (5.0 * dim * dim.sqrt()); // η_σ = η_B, table 1
-        let gap = self.gap();
-        let state = &mut self.state;
 
         let mut of_mean = vec![0.0; n];
         for (weight, s) in weights.iter().zip(&draws) {
             axpy(weight.odd, s, &mut of_mean); // ∇_δ J = Σ u s
         }
-        let step = state.shape.times(&of_mean);
-        axpy(state.sigma, &step, &mut state.mean); // η_δ σ B ∇_δ J, η_δ = 1
-        let step_norm = state.sigma * norm(&step);
+        let step = self.shape.times(&of_mean);
+        axpy(search.sigma, &step, &mut search.mean); // η_δ σ B ∇_δ J, η_δ = 1
+        let step_norm = search.sigma * norm(&step);
 
         // ∇_M J = Σ u (s sᵀ − I) is not made: σ takes its trace, and B the rest, Σ u s sᵀ less its own trace.
         let terms: Vec<Outer> = weights
@@ -214,37 +113,29 @@ impl Learner for Xnes {
             .collect();
         let mass: f64 = weights.iter().zip(&draws).map(|(w, s)| w.even * squared_norm(s)).sum();
         let of_sigma = mass / dim - weights.iter().map(|w| w.even).sum::<f64>(); // ∇_σ J = tr(∇_M J)/d
-        let whole = state.shape.times_exponential(-rate / 2.0 * mass / dim, &terms); // exp(η_B/2 ∇_B J)
-        state.sigma *= (rate / 2.0 * of_sigma).exp(); // σ exp(η_σ/2 ∇_σ J)
+        let whole = self.shape.times_exponential(-rate / 2.0 * mass / dim, &terms); // exp(η_B/2 ∇_B J)
+        search.sigma *= (rate / 2.0 * of_sigma).exp(); // σ exp(η_σ/2 ∇_σ J)
 
-        state.updates += 1;
-        if whole && state.updates >= state.measured_at + gap {
+        self.updates += 1;
+        if whole && self.updates >= self.measured_at + gap(search) {
             // A matrix without axes keeps the old ones, and `stop` says so.
-            if let Some(axes) = state.shape.axes() {
-                state.spread = Spread::of(axes.lengths());
-                state.measured_at = state.updates;
+            if let Some(axes) = self.shape.axes() {
+                self.spread = Spread::of(axes.lengths());
+                self.measured_at = self.updates;
             }
         }
         step_norm
     }
 
-    fn spread(&self) -> Option<Spread> {
-        Some(self.state.spread.times(self.state.sigma))
+    fn spread(&self, search: &Search) -> Option<Spread> {
+        Some(self.spread.times(search.sigma))
     }
 
-    fn limit(&self) -> Option<String> {
-        let State {
-            sigma,
-            updates,
-            spread,
-            measured_at,
-            ..
-        } = self.state;
-        if updates >= measured_at + self.gap() {
+    fn limit(&self, search: &Search) -> Option<String> {
+        if self.updates >= self.measured_at + gap(search) {
             return Some("the covariance matrix has no decomposition any more".to_string());
         }
-        let first = self.config.sigma.expect("a resolved config has a sigma");
-        spread.times(sigma).stop(first)
+        self.spread.times(search.sigma).stop(search.first_sigma)
     }
 }
 
@@ -253,15 +144,15 @@ impl Learner for Xnes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::strategy::Strategy;
+    use crate::seed::Seed;
+    use crate::strategy::{AskTell, Strategy};
 
-    fn strategy(n: usize, population: usize, antithetic: bool) -> Xnes {
-        let config = XnesConfig {
-            population: Some(population),
-            sigma: Some(0.5),
-            antithetic,
-        };
-        Xnes::new(config.resolve(n).expect("in range"), &vec![0.25; n], Seed::new(11))
+    fn strategy(n: usize, population: usize, antithetic: bool) -> AskTell<Xnes> {
+        let x0 = vec![0.25; n];
+        AskTell::new(
+            "xnes",
+            Search::new(NoSettings {}, &x0, 0.5, population, antithetic, Seed::new(11)),
+        )
     }
 
     fn fitness(values: &[f64]) -> Vec<Fitness> {
@@ -281,8 +172,8 @@ mod tests {
                 for generation in 0..3 {
                     let s: Vec<Vec<f64>> = (0..6)
                         .map(|member| {
-                            let (draw, sign) = xnes.noise().draw_of(member);
-                            xnes.noise().normals(draw, n).iter().map(|z| sign * z).collect()
+                            let (draw, sign) = xnes.search.noise().draw_of(member);
+                            xnes.search.noise().normals(draw, n).iter().map(|z| sign * z).collect()
                         })
                         .collect();
                     // Member 5 is best, 2 and 3 tie, 0 failed.
@@ -323,7 +214,7 @@ mod tests {
                     shape = sum;
                     let x = Seed::new(generation).normals(n);
                     let row = |row: &Vec<f64>| row.iter().zip(&x).map(|(b, x)| b * x).sum::<f64>();
-                    for (found, expected) in xnes.state.shape.times(&x).iter().zip(shape.iter().map(row)) {
+                    for (found, expected) in xnes.own.shape.times(&x).iter().zip(shape.iter().map(row)) {
                         assert!((found - expected).abs() < 1e-12, "n {n} generation {generation}");
                     }
                 }
@@ -341,7 +232,7 @@ mod tests {
         let column = |j: usize| {
             let mut unit = [0.0; 3];
             unit[j] = 1.0;
-            xnes.state.shape.times(&unit)
+            xnes.own.shape.times(&unit)
         };
         let (a, b, c) = (column(0), column(1), column(2));
         let det = a[0] * (b[1] * c[2] - b[2] * c[1]) - b[0] * (a[1] * c[2] - a[2] * c[1])
@@ -353,22 +244,18 @@ mod tests {
     fn a_flat_generation_changes_nothing_but_its_number() {
         let mut xnes = strategy(4, 6, true);
         xnes.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
-        let before = xnes.state.clone();
+        let before = xnes.clone();
         for values in [[1.0; 6], [f64::NAN; 6], [f64::NAN, 2.0, 2.0, f64::NAN, 2.0, 2.0]] {
             let step = xnes.tell(&fitness(&values));
             assert!(step.flat && step.step_norm == 0.0, "{values:?}");
         }
-        assert_eq!(
-            xnes.state,
-            State {
-                clock: Clock {
-                    generation: 4,
-                    flat: 3,
-                    ..before.clock
-                },
-                ..before
-            }
-        );
+        assert_eq!(xnes.own, before.own);
+        let expected = Search {
+            generation: 4,
+            flat: 3,
+            ..before.search
+        };
+        assert_eq!(xnes.search, expected);
     }
 
     #[test]
@@ -376,27 +263,28 @@ mod tests {
         let mut xnes = strategy(20, 6, true);
         for update in 1..=8 {
             let step = xnes.tell(&fitness(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]));
-            assert_eq!((xnes.state.measured_at, step.stop), (update / 4 * 4, None));
+            assert_eq!((xnes.own.measured_at, step.stop), (update / 4 * 4, None));
             assert_eq!(step.spread.expect("known").axis_ratio() > 1.0, update >= 4);
         }
     }
 
     #[test]
     fn numerical_limits_ask_to_stop() {
-        let told = |change: fn(&mut State)| {
+        let told = |change: fn(&mut AskTell<Xnes>)| {
             let mut xnes = strategy(3, 4, false);
-            change(&mut xnes.state);
+            change(&mut xnes);
             xnes.tell(&fitness(&[1.0; 4])).stop.expect("a limit is passed")
         };
-        assert!(told(|state| state.sigma = f64::INFINITY).contains("out of control"));
-        assert!(told(|state| state.sigma = 1e-13).contains("converged"));
-        assert!(told(|state| state.sigma = 1e4).contains("diverges"));
-        assert!(told(|state| state.spread.shortest = 1e-8).contains("condition"));
+        assert!(told(|xnes| xnes.search.sigma = f64::INFINITY).contains("out of control"));
+        assert!(told(|xnes| xnes.search.sigma = 1e-13).contains("converged"));
+        assert!(told(|xnes| xnes.search.sigma = 1e4).contains("diverges"));
+        assert!(told(|xnes| xnes.own.spread.shortest = 1e-8).contains("condition"));
     }
 
     #[test]
     fn a_matrix_that_no_machine_holds_is_refused() {
-        let error = XnesConfig::default().resolve(5000).expect_err("too large").to_string();
+        let error = Xnes::resolve(&NoSettings {}, 5000, 4, 0.1);
+        let error = error.expect_err("too large").to_string();
         assert!(error.contains("5000") && error.contains("snes"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use essa::run::checkpoint::{Checkpoint, FORMAT, State};
 use essa::run::metrics::Row;
 use essa::search::Fitness;
 use essa::seed::Seed;
-use essa::strategy::{Algorithm, StrategyConfig};
+use essa::strategy::{KINDS, StrategyConfig};
 use serde_json::json;
 
 /// The seeds of a reader, with names.
@@ -38,7 +38,7 @@ pub fn of(reader: &str) -> Vec<(&'static str, Vec<u8>)> {
         )],
         "tokenizer" => vec![("bpe", tokenizer("BPE")), ("unigram", tokenizer("Unigram"))],
         "chat_template" => vec![("chatml", CHATML.into()), ("functions", FUNCTIONS.into())],
-        "checkpoint" => Algorithm::KINDS.map(|kind| (kind, checkpoint(kind))).into(),
+        "checkpoint" => KINDS.map(|kind| (kind, checkpoint(kind))).into(),
         "journal" => vec![("two", journal())],
         other => panic!("there is no reader {other}"),
     }
