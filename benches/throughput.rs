@@ -13,12 +13,13 @@
 //! ```
 
 use clap::{Parser, ValueEnum};
-use essa::adapter::lora_svd::{Offsets, lora_svd};
+use essa::adapter::AdapterBank;
 use essa::adapter::peft::{Lora, PeftAdapter};
-use essa::adapter::{AdapterBank, Space};
 use essa::engine::{Engine, Limits, Request, Sampling};
 use essa::model::{LoadOptions, Module, Precision, Transformer, Weights};
 use essa::seed::Seed;
+use essa::space::Space;
+use essa::space::lora_svd::{Offsets, lora_svd};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -270,8 +271,8 @@ fn bank(weights: &Weights, engine: &Engine, arguments: &Arguments) -> AdapterBan
     let thetas: Vec<Vec<f64>> = (0..arguments.candidates)
         .map(|member| Seed::new(2).fold(member as u64).normals(space.layout().dim()))
         .collect();
-    let mut bank = AdapterBank::new(&space, engine.model());
-    bank.set(&space, &thetas);
+    let mut bank = space.bank(engine.model());
+    space.fill(&mut bank, &thetas);
     bank
 }
 

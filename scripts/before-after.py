@@ -5,8 +5,8 @@ be told from a change of what it computes.
     scripts/before-after.py --before old/essa --after target/release/essa --model model.gguf [--work FOLDER] [--ranks 2]
 
 The runs: three generations of the quick start; a graded search of an adapter's singular values (lora-svd); a race in a composed
-space; a sweep of two seeds under two ranks. Compared are metrics.csv without its clocks, rollouts.jsonl, the exported adapters,
-mean.json, every number of the checkpoints by its name, the columns of the leaderboard that both have, and what `essa generate` writes with the exported
+space; a sweep of two seeds under two ranks. Folders that are there from an earlier call are compared as they are. Compared are metrics.csv without its clocks, rollouts.jsonl, the exported adapters,
+mean.json, every number of the checkpoints by its name, the columns of the sweep's leaderboard that both have, and what `essa generate` writes with the exported
 adapter in int8 and int4. Exits with 1 where anything differs, and names it.
 """
 
@@ -15,7 +15,7 @@ import csv
 import json
 import subprocess
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -39,7 +39,7 @@ REVIEWS = [
 
 
 def rows(path, count):
-    lines = ({"text": f"{text} ({number})", "label": label} for number, (text, label) in zip(range(count), REVIEWS * count))
+    lines = ({"text": f"{text} ({path.stem} {number})", "label": label} for number, (text, label) in zip(range(count), REVIEWS * count))
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -156,22 +156,30 @@ def compare_tables(what, before, after):
 
 
 old, new = arguments.work / "before", arguments.work / "after"
-if arguments.work.exists():
-    sys.exit(f"{arguments.work} is there already; remove it or name another folder with --work")
-four_runs(arguments.before.resolve(), old)
-four_runs(arguments.after.resolve(), new)
+# In a folder of the same name, because rollouts name the file that a prompt is from. What is there already is only compared.
+for essa, folder in ((arguments.before, old), (arguments.after, new)):
+    if not folder.exists():
+        four_runs(essa.resolve(), arguments.work / "runs")
+        (arguments.work / "runs").rename(folder)
 for name in ("quickstart", "graded", "race", "sweep/seed=1", "sweep/seed=2"):
     compare_tables(f"{name}/metrics.csv", old / name / "metrics.csv", new / name / "metrics.csv")
     kept = sorted(path.name for path in (old / name / "checkpoints").iterdir())
     for file in ["rollouts.jsonl", "mean.json", *(f"adapter/{path.name}" for path in sorted((old / name / "adapter").iterdir()))]:
-        compare(f"{name}/{file}", (old / name / file).read_bytes(), (new / name / file).read_bytes())
+        before, after = ((folder / name / file).read_bytes() for folder in (old, new))
+        # A judgement's terms were called its parts until 2026-11-27.
+        compare(f"{name}/{file}", before.replace(b'"parts":', b'"terms":'), after)
     for file in kept:
         before, after = (numbers(folder / name / "checkpoints" / file) for folder in (old, new))
         for key in sorted(before.keys() ^ after.keys()):
             print(f"         {name}/checkpoints/{file}: {key} is {'gone' if key in before else 'new'}")
-        same = [key for key in before.keys() & after.keys() if before[key] != after[key] and key != "format"]
-        compare(f"{name}/checkpoints/{file} {' '.join(sorted(same))}", same, [])
-compare_tables("leaderboard.csv", old / "leaderboard.csv", new / "leaderboard.csv")
+        others = []
+        for key in sorted(before.keys() & after.keys() - {"format"}):
+            more, less = Counter(after[key]) - Counter(before[key]), Counter(before[key]) - Counter(after[key])
+            if less:
+                others.append(key)
+            elif more:
+                print(f"         {name}/checkpoints/{file}: {key} is there {sum(more.values())} times more")
+        compare(f"{name}/checkpoints/{file} {' '.join(others)}", others, [])
 compare_tables("sweep/leaderboard.csv", old / "sweep/leaderboard.csv", new / "sweep/leaderboard.csv")
 for precision in ("int8", "int4"):
     compare(f"{precision}.jsonl", (old / f"{precision}.jsonl").read_bytes(), (new / f"{precision}.jsonl").read_bytes())

@@ -2,17 +2,17 @@
 # Finds one-line bugs that no test sees: the mutants of cargo-mutants, on the modules that need no libtorch and no model.
 #
 #   scripts/mutants.sh                         all of them, some twenty minutes on two idle cores
-#   scripts/mutants.sh strategy/snes racing    some of them, named as under src/
+#   scripts/mutants.sh strategy/snes farm      some of them, named as under src/
 #
 # The whole crate takes minutes to build for one mutant. So these modules are copied to a folder of their own, $MUTANTS, and
-# become four crates there, each above the one before, with what little they name of the rest cut out of its file. There all
-# mutants are compiled at once, and an environment variable says which of them is alive (scripts/mutants), so one mutant costs a
-# run of its crate's unit tests, and for strategies of the quick ones of tests/strategies.rs. Overflow is not checked, as in a
-# release. What came of each mutant stands in $MUTANTS/outcomes, by crate; those that were missed are run again by the next call.
+# become four crates there, each above the one before, with what they name of the rest: whole files without their tests, single
+# items of files that need libtorch, and stubs of its own functions. There all mutants are compiled at once, and an environment
+# variable says which of them is alive (scripts/mutants), so one mutant costs a run of its crate's unit tests, and for strategies of
+# the quick ones of tests/strategies.rs. Overflow is not checked, as in a release. What came of each mutant stands in
+# $MUTANTS/outcomes, by crate; those that were missed are run again by the next call.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 VERSION=27.1.0
-here=$PWD
 out=${MUTANTS:-${TMPDIR:-/tmp}/essa-mutants}
 
 cargo mutants --version 2>/dev/null | grep -qF "$VERSION" || cargo install cargo-mutants --locked --version "$VERSION"
@@ -46,19 +46,12 @@ items() {
     }' "src/$file"
 }
 
-# methods FILE NAME..: functions of an impl block.
-methods() {
-  local file=$1
+# bare CRATE FILE..: modules without their tests, which need what is not there.
+bare() {
+  local crate=$1 file
   shift
-  awk -v names="$*" '
-    BEGIN { gsub(" ", "|", names) }
-    $0 ~ "^    (pub )?fn (" names ")\\(" { on = 1 }
-    on { print }
-    /^    }/ { on = 0 }' "src/$file"
+  for file; do sed '/^#\[cfg(test)\]$/,$d' "src/$file" | put "$crate/src/$file"; done
 }
-
-# bare FILE: a module without its tests.
-bare() { sed '/^#\[cfg(test)\]$/,$d' "src/$1"; }
 
 manifest() { # NAME LIBRARY DEPENDENCY..
   printf '[package]\nname = "%s"\nversion = "0.1.0"\nedition = "2024"\n[lib]\nname = "%s"\ndoctest = false\n[dependencies]\n' "$1" "$2"
@@ -105,69 +98,118 @@ impl Cuda {
         false
     }
 }
+pub struct Tensor;
+impl Tensor {
+    pub fn f_narrow(&self, _: i64, _: i64, _: i64) -> Result<Self, TchError> {
+        unimplemented!()
+    }
+    pub fn f_matmul(&self, _: &Self) -> Result<Self, TchError> {
+        unimplemented!()
+    }
+}
+pub fn get_num_threads() -> i32 {
+    1
+}
+pub fn set_num_threads(_: i32) {}
 END
 }
 
 words() {
   manifest words words 'tch = { path = "../tch" }' | put words/Cargo.toml
-  copy words error.rs files.rs linalg.rs search.rs seed.rs terminal.rs
-  put words/src/lib.rs <<<'#![allow(warnings)] pub mod error; pub mod files; pub mod linalg; pub mod search; pub mod seed; pub mod terminal;'
+  copy words digest.rs error.rs files.rs linalg.rs search.rs seed.rs statistics.rs terminal.rs
+  put words/tests/golden/fixtures/statistics.json <tests/golden/fixtures/statistics.json
+  put words/src/lib.rs <<'END'
+#![allow(warnings)]
+pub mod digest;
+pub mod error;
+pub mod files;
+pub mod linalg;
+pub mod search;
+pub mod seed;
+pub mod statistics;
+pub mod terminal;
+END
 }
 
 strategy() {
   manifest strategy essa 'words = { path = "../words" }' | put strategy/Cargo.toml
-  local file
-  for file in src/strategy/*.rs; do copy strategy "strategy/${file##*/}"; done
+  copy strategy $(cd src && ls strategy/*.rs)
   put strategy/src/lib.rs <<<'#![allow(warnings)] pub use words::*; pub mod strategy;'
   put strategy/tests/strategies.rs <tests/strategies.rs
+  local file
   for file in tests/golden/fixtures/*.json; do put "strategy/$file" <"$file"; done
 }
 
 middle() {
   manifest middle middle 'essa = { path = "../strategy", package = "strategy" }' | put middle/Cargo.toml
-  local file
-  for file in src/reward/*.rs src/task/*.rs src/task/*/*.rs; do copy middle "${file#src/}"; done
-  copy middle racing.rs engine/sampling.rs engine/cache.rs
-  for file in rows simd; do bare "model/kernels/$file.rs" | put "middle/src/model/kernels/$file.rs"; done
-  items model/kernels/attention.rs BLOCK |
-    cat - <(echo 'mod rows; mod simd; pub use rows::{Softmax, argmax, softmax_span_sums, softmax_weights, span_maxima};') |
-    put middle/src/model/kernels/mod.rs
-  put middle/src/model/mod.rs <<<'pub mod kernels;'
-  put middle/src/engine/mod.rs <<<'mod cache; mod sampling; pub use sampling::Sampling;'
-  put middle/src/lib.rs <<<'#![allow(warnings)] pub use essa::*; pub mod engine; pub mod model; pub mod racing; pub mod reward; pub mod task;'
+  copy middle farm/racing.rs engine/{cache,sampling}.rs $(cd src && ls {reward,task,task/*}/*.rs)
+  bare middle model/kernels/{rows,simd}.rs
+  {
+    echo 'mod rows; mod simd; pub use rows::{Softmax, argmax, softmax_span_sums, softmax_weights, span_maxima};'
+    echo 'use half::{bf16, f16}; use serde::{Deserialize, Serialize};'
+    items model/kernels/attention.rs BLOCK KvKind RowAddress
+    items model/kernels/adapter.rs Core Side SidePath
+    items model/kernels/packed.rs Int4Group
+  } | put middle/src/model/kernels/mod.rs
+  {
+    echo 'mod cache; mod sampling; pub use sampling::Sampling; use serde::{Deserialize, Serialize};'
+    items engine/mod.rs Finish
+  } | put middle/src/engine/mod.rs
+  {
+    echo 'use serde::{Deserialize, Serialize};'
+    items text/mod.rs Message
+  } | put middle/src/text.rs
+  put middle/src/lib.rs <<'END'
+#![allow(warnings)]
+pub use essa::*;
+pub mod engine;
+pub mod farm { pub mod racing; }
+pub mod model { pub mod kernels; }
+pub mod reward;
+pub mod task;
+pub mod text;
+END
 }
 
 top() {
   manifest top top 'middle = { path = "../middle" }' 'tch = { path = "../tch" }' | put top/Cargo.toml
-  copy top run/diagnosis.rs run/metrics.rs run/leaderboard.rs sweep.rs adapter/peft.rs model/safetensors.rs model/map.rs
-  bare config.rs | put top/src/config.rs
+  copy top run/diagnosis.rs report/leaderboard.rs plan/sweep.rs adapter/peft.rs $(cd src && ls record/*.rs)
+  bare top adapter/{mod,bank,basis}.rs config/{mod,table,page}.rs model/{batch,config,gguf,gguf/blocks,map,options,safetensors,weights}.rs
   put top/experiments/quickstart.toml <experiments/quickstart.toml
-  bare adapter/decoding.rs | put top/src/adapter/decoding.rs
+  bare top $(cd src && ls space/*.rs | grep -vx space/svd.rs)
   {
-    echo 'pub mod decoding; pub mod peft;'
-    for pair in lora_svd:Offsets mix:Per spectral:Part; do
-      echo "pub mod ${pair%:*} { use serde::{Deserialize, Serialize};"
-      items "adapter/${pair%:*}.rs" "${pair#*:}"
-      echo '}'
-    done
-  } | put top/src/adapter/mod.rs
+    echo 'use crate::error::Result; use crate::seed::Seed; use tch::Tensor;'
+    items space/svd.rs Svd
+    echo 'pub fn svd(_: &[f32], _: usize, _: usize) -> Result<Svd> { unimplemented!() }'
+    echo 'pub fn truncated_svd(_: &[f32], _: usize, _: usize, _: usize, _: Seed) -> Result<Svd> { unimplemented!() }'
+    echo 'pub fn numbers(_: &Tensor) -> Vec<f32> { unimplemented!() }'
+  } | put top/src/space/svd.rs
   {
-    echo 'pub mod map; pub mod safetensors; pub mod config { pub use super::{Architecture, ModelConfig, Module}; }'
-    echo 'use crate::error::{Error, Result}; use serde::{Deserialize, Serialize}; use std::{fmt, str::FromStr};'
-    items model/config.rs Architecture ModelConfig Module | sed '/^impl ModelConfig/,/^}/d'
-    echo 'impl ModelConfig {'
-    methods model/config.rs q_width kv_width module_shape
-    echo '}'
+    echo 'use crate::error::{Error, Result}; use serde::{Deserialize, Serialize};'
     items model/linear.rs Precision
-    items model/kernels/attention.rs KvKind
-    items model/transformer.rs LoadOptions Device
-    echo 'pub mod weights { pub fn hex(bytes: &[u8]) -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() } }'
+  } | put top/src/model/linear.rs
+  {
+    grep -vE '^pub use transformer|^(pub )?mod (fused|kernels|layer|library|plain|transformer);' src/model/mod.rs
+    echo 'pub use middle::model::kernels;'
+    echo 'pub struct Transformer(ModelConfig); impl Transformer { pub fn config(&self) -> &ModelConfig { &self.0 } }'
   } | put top/src/model/mod.rs
   {
-    echo 'pub mod diagnosis; pub mod leaderboard; pub mod metrics; use serde::{Deserialize, Serialize};'
-    items run/mod.rs StopReason
-  } | put top/src/run/mod.rs
-  put top/src/lib.rs <<<'#![allow(warnings)] pub use middle::{engine, error, files, linalg, racing, reward, search, seed, strategy, task, terminal}; pub mod adapter; pub mod config; pub mod model; pub mod run; pub mod sweep;'
+    echo 'use crate::engine::Finish; use crate::task::Terms; use serde::{Deserialize, Serialize};'
+    items objective/mod.rs Item Rollout
+  } | put top/src/objective.rs
+  put top/src/lib.rs <<'END'
+#![allow(warnings)]
+pub use middle::{digest, engine, error, farm, files, linalg, reward, search, seed, statistics, strategy, task, terminal, text};
+pub mod adapter;
+pub mod config;
+pub mod model;
+pub mod objective;
+pub mod plan { pub mod sweep; }
+pub mod record;
+pub mod report { pub mod leaderboard; }
+pub mod run { pub mod diagnosis; }
+pub mod space;
+END
 }
 
 # Copies that an earlier call has rewritten.
@@ -184,7 +226,8 @@ cd "$out"
 
 # A name is a file under src/ without its ending, or a folder of such.
 if [ $# -eq 0 ]; then
-  set -- strategy racing engine reward run/diagnosis run/leaderboard run/metrics adapter/peft task/splits search seed sweep
+  set -- strategy farm engine reward report run/diagnosis record/metrics record/outcome adapter/peft plan/sweep task/splits \
+    search seed statistics
 fi
 chosen=()
 for name; do

@@ -41,7 +41,10 @@ fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     });
     written.and_then(|()| fs::rename(&sibling, path)).inspect_err(|_| {
         let _ = fs::remove_file(&sibling);
-    })
+    })?;
+    // The new name is the folder's, and on the disk when the folder is. A file system that cannot say so has renamed all the same.
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
+    Ok(())
 }
 
 fn keep_owner_and_mode(file: &File, path: &Path, before: &Metadata) -> std::io::Result<()> {
@@ -185,6 +188,27 @@ pub fn cache_folder() -> PathBuf {
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("essa")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/essa")))
         .unwrap_or_else(|| std::env::temp_dir().join("essa"))
+}
+
+/// The rows of a JSON-lines file, each an object; an error names the line.
+pub fn read_json_lines(path: &Path) -> Result<Vec<serde_json::Value>> {
+    let text = read_text(path)?;
+    let mut rows = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let row: serde_json::Value = serde_json::from_str(line)
+            .map_err(|e| Error::file(path, format!("line {}: not valid JSON: {e}", index + 1)))?;
+        if !row.is_object() {
+            return Err(Error::file(
+                path,
+                format!("line {}: expected a JSON object, found {row}", index + 1),
+            ));
+        }
+        rows.push(row);
+    }
+    if rows.is_empty() {
+        return Err(Error::file(path, "holds no rows; expected one JSON object a line"));
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

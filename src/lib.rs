@@ -9,44 +9,47 @@
 //! holds the words that both speak.
 //!
 //! ```text
-//!                 main.rs ── commands ── sweep ── config
-//!                       run ── calibration
-//!                  population ── ranks
-//!            ┌───────────┴───────────┐
-//!       strategy                objective
-//!            │                 ┌─────┴─────┐
-//!            │              engine       task
-//!            │              adapter      reward
-//!            │              model
+//!                 main.rs ── commands
+//!                           run ── report
+//!                  plan ── record ── farm
+//!                        objective ── config
+//!            ┌───────────────┴──────────────┐
+//!            │                       language_model
+//!       strategy          space         engine · task
+//!            │            adapter       reward · text
+//!            │              └──── model ────┘
 //!            └──── search ─────┘
-//!            linalg · seed · files · terminal · error
+//!            statistics · seed · threads · linalg · files · digest · terminal · error
 //! ```
 //!
-//! Start reading at [`run::Run`], which is the whole of it on one screen; the model is [`model::transformer`], the algorithm
-//! [`strategy::cma_es`].
+//! Start reading at [`commands::align`], which goes from the config to the row: the claim of a directory ([`record::RunDirectory`]), the
+//! plan ([`plan::Plan`]), the loop ([`run::Run`]). The model is [`model::transformer`], the algorithm [`strategy::cma_es`].
 
 pub mod adapter;
-pub mod calibration;
 pub mod commands;
 pub mod config;
+pub mod digest;
 pub mod engine;
 pub mod error;
+pub mod farm;
 pub mod files;
+pub mod language_model;
 pub mod linalg;
 pub mod model;
 pub mod objective;
-pub mod population;
-pub mod racing;
-pub mod ranks;
+pub mod plan;
+pub mod record;
+pub mod report;
 pub mod reward;
 pub mod run;
 pub mod search;
 pub mod seed;
-pub mod sensitivity;
+pub mod space;
+pub mod statistics;
 pub mod strategy;
-pub mod sweep;
 pub mod task;
 pub mod terminal;
+pub mod text;
 pub mod threads;
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
-//! The words that both columns of the house speak: what is searched ([`Layout`]), one point of it ([`Candidate`]),
-//! and what is known of a point after it was judged ([`Evaluation`], [`Fitness`]). No tensors, no text, no ranks.
+//! The words that both columns of the house speak: what is searched ([`Layout`]),
+//! and what is known of a point of it after it was judged ([`Evaluation`], [`Fitness`]). No tensors, no text, no ranks.
 
+use crate::statistics::{Estimate, standard_error};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -49,15 +50,6 @@ impl Layout {
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
-}
-
-/// One point of the search space, made by [`crate::strategy::Strategy::ask`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct Candidate {
-    /// Position in its generation, 0 ≤ member < population.
-    pub member: usize,
-    /// The search vector, `[n]`.
-    pub theta: Vec<f64>,
 }
 
 /// How good a candidate is: larger is better, everywhere. What could not be judged is [`Fitness::FAILED`]; it ranks last.
@@ -125,74 +117,18 @@ pub struct Evaluation {
 impl Evaluation {
     /// Standard error of the fitness over the rollouts.
     pub fn standard_error(&self) -> f64 {
-        standard_deviation(&self.rewards) / (self.rewards.len().max(1) as f64).sqrt()
+        standard_error(&self.rewards)
     }
-}
 
-/// Mean and standard error of the differences `after − before`, question by question.
-pub fn paired_gain(after: &Evaluation, before: &Evaluation) -> (f64, f64) {
-    let differences: Vec<f64> = after.rewards.iter().zip(&before.rewards).map(|(a, b)| a - b).collect();
-    (
-        mean(&differences),
-        standard_deviation(&differences) / (differences.len() as f64).sqrt(),
-    )
-}
-
-/// The mean; NaN of none.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The sample standard deviation; 0 of fewer than two.
-pub fn standard_deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
+    /// The mean reward with its 95 % interval.
+    pub fn estimate(&self) -> Estimate {
+        Estimate::of_mean(&self.rewards)
     }
-    let mean = mean(values);
-    (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (values.len() - 1) as f64).sqrt()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn evaluation(rewards: &[f64]) -> Evaluation {
-        Evaluation {
-            fitness: Fitness::new(mean(rewards)),
-            terms: BTreeMap::new(),
-            rewards: rewards.to_vec(),
-            failed: 0,
-            truncated: 0,
-            prompt_tokens: 0,
-            completion_tokens: 0,
-        }
-    }
-
-    /// By hand: 3 of 4 right is 0.75 with deviations 3 · 0.25² + 0.75², which is 0.75, so the variance is 0.75 / 3 and the mean's a
-    /// quarter of it.
-    #[test]
-    fn a_standard_error_is_that_of_the_mean() {
-        let some = [1.0, 0.0, 1.0, 1.0];
-        assert_eq!((mean(&some), standard_deviation(&some)), (0.75, 0.5));
-        assert_eq!(evaluation(&some).standard_error(), 0.25);
-        // Four times as many, each as they were: half the error, but for n - 1.
-        let more = some.repeat(4);
-        let expected = (0.1875 / 15.0_f64).sqrt();
-        assert!((evaluation(&more).standard_error() - expected).abs() < 1e-15);
-        assert_eq!(evaluation(&[0.3]).standard_error(), 0.0, "one says nothing of others");
-        assert!(mean(&[]).is_nan());
-    }
-
-    /// Question by question: what all questions have in common is no error of the gain.
-    #[test]
-    fn a_gain_is_paired() {
-        let (gain, error) = paired_gain(&evaluation(&[4.0, 1.0, 8.0, 3.0]), &evaluation(&[3.0, 1.0, 7.0, 1.0]));
-        // Differences 1, 0, 1, 2: mean 1, variance 2 / 3.
-        assert_eq!(gain, 1.0);
-        assert!((error - (2.0 / 3.0 / 4.0_f64).sqrt()).abs() < 1e-15);
-        let (loss, _) = paired_gain(&evaluation(&[0.0, 0.0]), &evaluation(&[1.0, 0.5]));
-        assert_eq!(loss, -0.75, "the first argument is the later one");
-    }
 
     #[test]
     fn slots_lie_in_order_of_their_names() {

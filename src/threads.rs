@@ -4,7 +4,6 @@
 //! faster on a busy machine of two cores. The policy is read from the environment when the library is loaded, which is
 //! before `main`.
 
-use crate::ranks::Node;
 use crate::terminal;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -52,4 +51,18 @@ pub fn set(threads: usize, node: Node) {
     tch::set_num_threads(threads as i32);
     // A second command in one process (a test) finds the pool made, which is all that matters.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+}
+
+/// A process among those on its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its number there, from 0.
+    pub rank: usize,
+    /// How many processes, itself included, may run on the same cores as it.
+    pub sharing: usize,
+}
+
+impl Node {
+    /// The only one.
+    pub const ALONE: Self = Self { rank: 0, sharing: 1 };
 }

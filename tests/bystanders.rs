@@ -1,11 +1,7 @@
 //! What stands around a run and is not the run: the files that a user named, the reader of a log, a cache, a leaderboard. None
 //! of them may be harmed by it, and none of them may end it. Each test has the name of a kind of fault that was once seen.
 
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod gguf_writer;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -40,7 +36,7 @@ validate_every = 1
 impl Desk {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("tiny.gguf"), tiny_model::tiny_model()).expect("a model");
+        fs::write(folder.path().join("tiny.gguf"), support::tiny_model::tiny_model()).expect("a model");
         fs::write(folder.path().join("run.toml"), RUN).expect("a config");
         fs::write(folder.path().join("p.jsonl"), "{\"prompt\": \"hello\"}\n").expect("prompts");
         Self(folder)

@@ -1,13 +1,13 @@
 //! The binary from outside: bad input gets one clear sentence and a non-zero exit, and leaves nothing half-written; good
 //! input gives what the commands promise.
 
-mod common;
+mod support;
 
-use common::{Item, fixture, json, real_model};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+use support::{Item, fixture, json, real_model};
 
 fn essa(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_essa"))
@@ -366,8 +366,8 @@ fn promise_8_a_killed_run_leaves_whole_files() {
         let mut metrics = csv::Reader::from_path(run.join("metrics.csv")).expect("metrics");
         let columns = metrics.headers().expect("a header").len();
         assert!(metrics.records().all(|row| row.expect("a whole row").len() == columns));
-        let _: essa::run::Mean = json(&run.join("mean.json"));
-        let (newest, said) = essa::run::checkpoint::newest(&run.join("checkpoints")).expect("checkpoints");
+        let _: essa::record::Mean = json(&run.join("mean.json"));
+        let (newest, said) = essa::record::checkpoint::newest(&run.join("checkpoints")).expect("checkpoints");
         assert!(newest.is_some() && said.is_empty(), "{said:?}");
         let weights = essa::model::Weights::open(&model).expect("the model");
         essa::adapter::peft::PeftAdapter::read(&run.join("adapter"), weights.config()).expect("an adapter that loads");

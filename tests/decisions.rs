@@ -1,16 +1,14 @@
 //! What is decided before the first generation: which run a directory holds, which of its settings were found by probing, and
 //! what is refused before a model is opened. Runs of the binary on a tiny random model.
 
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod gguf_writer;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+mod support;
 
+use essa::record::lock::Lock;
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 struct Desk(tempfile::TempDir);
 
@@ -39,7 +37,7 @@ validate_every = 1
 impl Desk {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("tiny.gguf"), tiny_model::tiny_model()).expect("a model");
+        fs::write(folder.path().join("tiny.gguf"), support::tiny_model::tiny_model()).expect("a model");
         let desk = Self(folder);
         desk.write("run.toml", RUN);
         desk
@@ -168,6 +166,168 @@ fn a_directory_is_looked_at_before_the_model_is_opened() {
     }
     assert_eq!(fs::read(desk.path("runs/a/result.json")).expect("a row"), row);
     assert_eq!(fs::read(desk.path("runs/a/sensitivity.csv")).expect("probes"), probes);
+}
+
+/// Neither a finished run nor a busy one waits for a model. The bound is loose because machines stand still; alone it is some hundredths
+/// of a second, and a tenth more where a lock is looked at twice.
+#[test]
+fn a_finished_and_a_busy_directory_are_answered_soon() {
+    let desk = Desk::new();
+    done(desk.align("runs/a", &[]));
+    fs::remove_file(desk.path("tiny.gguf")).expect("a file");
+    let soon = |ask: &dyn Fn()| {
+        let times = [(); 3].map(|()| {
+            let clock = Instant::now();
+            ask();
+            clock.elapsed()
+        });
+        assert!(
+            *times.iter().min().expect("three") < Duration::from_secs(2),
+            "{times:?}"
+        );
+    };
+    soon(&|| assert!(said(&done(desk.align("runs/a", &[]))).contains("is finished")));
+    fs::create_dir(desk.path("runs/b")).expect("a folder");
+    let lock = Lock::take(&desk.path("runs/b/lock")).expect("a lock");
+    soon(&|| refused(&desk.align("runs/b", &[]), &["runs/b: is in use by process"]));
+    drop(lock);
+    refused(&desk.align("runs/b", &[]), &["tiny.gguf"]);
+}
+
+/// Where a run cannot begin, there is no sign of it afterwards; what was there before stays.
+#[test]
+fn a_claim_that_came_to_nothing_leaves_nothing() {
+    let desk = Desk::new();
+    fs::remove_file(desk.path("tiny.gguf")).expect("a file");
+    refused(&desk.align("deep/runs/a", &[]), &["tiny.gguf"]);
+    assert!(!desk.path("deep").exists());
+    fs::create_dir_all(desk.path("own/empty")).expect("a folder");
+    refused(&desk.align("own/empty", &[]), &["tiny.gguf"]);
+    assert_eq!(fs::read_dir(desk.path("own/empty")).expect("the folder").count(), 0);
+    fs::write(desk.path("own/notes.txt"), "mine").expect("a file");
+    refused(&desk.align("own", &[]), &["tiny.gguf"]);
+    assert_eq!(
+        fs::read_to_string(desk.path("own/notes.txt")).expect("the file"),
+        "mine"
+    );
+}
+
+/// What is decided, and what that cost, is written down with its reasons, and counted.
+#[test]
+fn a_plan_has_reasons_and_its_cost_is_the_runs() {
+    let desk = Desk::new();
+    done(desk.align("runs/plain", &[]));
+    done(desk.align("runs/a", &["space.budget=8", "run.calibrate_sigma=true"]));
+    let plan: Value =
+        serde_json::from_str(&fs::read_to_string(desk.path("runs/a/plan.json")).expect("a plan")).expect("JSON");
+    let keys: Vec<&str> = plan["decisions"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|decision| {
+            assert!(!decision["reason"].as_str().expect("text").is_empty(), "{decision}");
+            decision["key"].as_str().expect("text")
+        })
+        .collect();
+    assert_eq!(keys, ["space.only", "strategy.kind", "strategy.sigma"]);
+    // Both ways for each of eight slots of rank 2, and the start, on six questions; for σ the start and six candidates at each step,
+    // on four.
+    let lines = |name: &str| {
+        let text = fs::read_to_string(desk.path("runs/a").join(name)).expect("a table");
+        text.lines().count() - 1
+    };
+    let slots = 6 * (1 + 2 * lines("sensitivity.csv"));
+    let steps = 4 * (1 + 6 * (lines("calibration.csv") - 1));
+    assert_eq!(plan["spent"]["rollouts"], slots + steps);
+    let row = desk.row("runs/a");
+    // Two generations of four candidates on four prompts.
+    assert_eq!(row["rollouts"], slots + steps + 2 * 4 * 4);
+    assert_eq!(desk.row("runs/plain")["rollouts"], 2 * 4 * 4);
+    let spent = plan["spent"]["num_tokens"].as_u64().expect("a number");
+    let metrics = fs::read_to_string(desk.path("runs/a/metrics.csv")).expect("metrics");
+    let header: Vec<&str> = metrics.lines().next().expect("a header").split(',').collect();
+    let column = header
+        .iter()
+        .position(|name| *name == "num_tokens")
+        .expect("the column");
+    let start: u64 = metrics
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split(',')
+        .nth(column)
+        .expect("a cell")
+        .parse()
+        .expect("a number");
+    assert!(spent > 0 && start > spent, "{spent} of {start}");
+    assert!(row["num_tokens"].as_u64().expect("a number") > start);
+}
+
+/// A job that ends before its first checkpoint has its decisions, and what they cost, all the same.
+#[test]
+fn what_was_spent_on_deciding_is_not_forgotten_by_an_interruption() {
+    let desk = Desk::new();
+    let set = ["run.calibrate_sigma=true", "space.budget=8"];
+    done(desk.align("runs/whole", &set));
+    done(desk.align("runs/cut", &set));
+    for name in ["result.json", "metrics.csv", "mean.json", "rollouts.jsonl"] {
+        fs::remove_file(desk.path("runs/cut").join(name)).expect("a file");
+    }
+    for name in ["checkpoints", "adapter"] {
+        fs::remove_dir_all(desk.path("runs/cut").join(name)).expect("a folder");
+    }
+    let again = done(desk.align("runs/cut", &set));
+    assert!(!said(&again).contains("calibration:"), "{}", said(&again));
+    let [whole, cut] = ["runs/whole", "runs/cut"].map(|run| desk.row(run));
+    for key in ["rollouts", "num_tokens", "test", "config_sha256"] {
+        assert_eq!(whole[key], cut[key], "{key}");
+    }
+}
+
+/// `--dry-run` says what a run would take and touches nothing; what it says is what the run then takes.
+#[test]
+fn a_dry_run_writes_nothing_and_is_right() {
+    let desk = Desk::new();
+    let files = || -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![desk.path("")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).expect("a folder").flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                found.push(path);
+            }
+        }
+        found.sort();
+        found
+    };
+    let before = files();
+    let set = ["space.budget=8", "run.calibrate_sigma=true", "--dry-run"];
+    let told = String::from_utf8(done(desk.align("runs/a", &set)).stdout).expect("text");
+    assert_eq!(files(), before);
+    for words in [
+        "runs/a, a new run",
+        "cma-es, 4 candidates, sigma 0.1",
+        "n = 8 is at most 2048",
+        "2 of 4 prompts",
+        "32 of candidates, 12 of the mean on validation, 8 at the end",
+        "space.only: at most 102 texts",
+        "strategy.sigma: at most 316 texts",
+    ] {
+        assert!(told.contains(words), "no `{words}` in {told}");
+    }
+    done(desk.align("runs/a", &set[..2]));
+    let row = desk.row("runs/a");
+    assert_eq!(row["n"], 8);
+    assert!(row["rollouts"].as_u64().expect("a number") <= 32 + 102 + 316, "{row}");
+    let told = String::from_utf8(done(desk.align("runs/a", &set)).stdout).expect("text");
+    assert!(told.contains("runs/a, which is finished"), "{told}");
+    let told = String::from_utf8(done(desk.align("runs/b", &["--dry-run"])).stdout).expect("text");
+    done(desk.align("runs/b", &[]));
+    assert!(told.contains(&format!("n = {}", desk.row("runs/b")["n"])), "{told}");
+    assert!(!told.contains("to be measured"), "{told}");
 }
 
 /// What needs no model to be wrong is said before one is opened: there is none here.

@@ -1,27 +1,23 @@
 //! The engine against its plain twin, and against itself alone: the kernels compute what tensor operations compute, and
 //! shared prefixes save work and change nothing.
 
-mod common;
+mod support;
 
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code)]
-mod gguf_writer;
-
-use common::{Item, bank, data, fixture, greedy, json, real_model};
-use essa::adapter::Space;
-use essa::adapter::core::core;
-use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
-use essa::adapter::spectral::{Part, spectral};
-use essa::engine::text::Opened;
 use essa::engine::{Engine, Limits, ScoreRequest};
+use essa::language_model::LanguageModel;
 use essa::model::{Device, KvKind, LoadOptions, Module, Precision, Products, Transformer, Weights};
 use essa::seed::Seed;
-use gguf_writer::GgufWriter;
+use essa::space::Space;
+use essa::space::core::core;
+use essa::space::lora_svd::{Offsets, lora_svd};
+use essa::space::spectral::{Part, spectral};
 use half::f16;
 use proptest::prelude::*;
 use std::collections::HashSet;
 use std::path::Path;
+use support::gguf_writer::GgufWriter;
+use support::{Item, bank, data, fixture, greedy, json, real_model};
 
 const CASES: [&str; 2] = ["qwen2-tied-gqa3", "llama-untied-gqa3"];
 
@@ -95,7 +91,7 @@ fn composed_spaces_and_cores_are_what_they_export() {
         let modules = [Module::Q, Module::O, Module::Down];
         let base = || spectral(&weights, Part::Principal, 3, &modules, cache.path(), &|_| ()).expect("a space");
         let svd = || lora_svd(&adapter, 1.0, &modules, Offsets::Relative).expect("a space");
-        let composed = Space::compose(vec![("a", core(base(), &modules)), ("b", svd())]);
+        let composed = Space::compose([("a", core(base(), &modules)), ("b", svd())]);
         for (what, space) in [
             ("core", core(base(), &modules)),
             ("lora-core", core(svd(), &modules)),
@@ -144,7 +140,7 @@ fn the_real_model_agrees_with_its_plain_twin() {
     };
     let questions = std::fs::read_to_string(questions).expect("the questions");
     let score = |precision: Precision, plain: bool| -> Vec<Vec<f32>> {
-        let opened = Opened::open(&path, precision.into(), Limits::default()).expect("a model");
+        let opened = LanguageModel::open(&path, precision.into(), Limits::default()).expect("a model");
         let text = opened.text().expect("a tokenizer");
         let requests = questions.lines().take(16).map(|line| {
             let row: serde_json::Value = serde_json::from_str(line).expect("a row");
@@ -485,7 +481,7 @@ fn an_int8_cache_is_nearly_the_bf16_one() {
             kv_cache,
             ..Precision::Int8.into()
         };
-        let mut opened = Opened::open(&path, options, Limits::default()).expect("a model");
+        let mut opened = LanguageModel::open(&path, options, Limits::default()).expect("a model");
         let text = opened.text().expect("a tokenizer");
         let requests: Vec<ScoreRequest> = rows
             .iter()

@@ -2,17 +2,12 @@
 //! killed, out of disk, out of time. Runs of the binary on a tiny random model, and on the real one; end states are
 //! compared byte for byte, but for clocks.
 
-mod common;
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod gguf_writer;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+mod support;
 
-use common::{Missing, json, real_model, skip};
-use essa::objective::{Questions, Sphere};
-use essa::population::{Work, evaluate};
-use essa::ranks::Ranks;
+use essa::farm::population::{Work, evaluate};
+use essa::farm::ranks::Ranks;
+use essa::objective::Questions;
+use essa::objective::sphere::Sphere;
 use essa::seed::Seed;
 use essa::task::Split;
 use serde_json::Value;
@@ -22,6 +17,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::{Missing, json, real_model, skip};
 
 /// A folder with a model and a config, and the runs that are made of them.
 struct House {
@@ -58,7 +54,7 @@ validate_every = 2
 impl House {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("tiny.gguf"), tiny_model::tiny_model()).expect("a model");
+        fs::write(folder.path().join("tiny.gguf"), support::tiny_model::tiny_model()).expect("a model");
         fs::write(folder.path().join("run.toml"), CONFIG).expect("a config");
         Self {
             folder,
@@ -180,9 +176,9 @@ fn without_clocks(path: &Path) -> Vec<u8> {
     let mut file = csv::Reader::from_path(path).expect("metrics");
     let header = file.headers().expect("a header").clone();
     let kept: Vec<usize> = (0..header.len())
-        .filter(|&column| !essa::run::metrics::CLOCKS.contains(&&header[column]))
+        .filter(|&column| !essa::record::metrics::CLOCKS.contains(&&header[column]))
         .collect();
-    assert_eq!(header.len() - kept.len(), essa::run::metrics::CLOCKS.len());
+    assert_eq!(header.len() - kept.len(), essa::record::metrics::CLOCKS.len());
     let rows = std::iter::once(header.clone()).chain(file.records().map(|row| row.expect("a row")));
     let line = |row: csv::StringRecord| {
         kept.iter()
@@ -398,7 +394,7 @@ fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
     // What a whole job takes here and now, most of which may be its start.
     let clock = Instant::now();
     house.finish(most_ranks, &house.run("timed"));
-    let whole = clock.elapsed();
+    let mut whole = clock.elapsed();
     let (mut kills, mut runs) = (0, 0);
     let mut random = (0..).map(|draw| Seed::new(4).fold(draw).uniform());
     let mut random = || random.next().expect("there is always another");
@@ -416,6 +412,10 @@ fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
             }
             if let Some(status) = job.try_wait().expect("a status") {
                 assert!(status.success(), "run {runs}: {status}");
+                // The machine may be less busy than it was: moments after the end would kill nobody.
+                if attempt == 0 {
+                    whole = whole.min(started.elapsed());
+                }
                 break;
             }
             // The launcher, or one of the ranks.
@@ -530,9 +530,10 @@ fn a_mean_that_collapses_ends_the_run_and_noise_asks_for_more_prompts() {
     assert_same(&end_state(&run), &expected, "collapsed");
     let row: Value = json(&run.join("result.json"));
     assert!(
-        row["status"]
-            .as_str()
-            .is_some_and(|status| status.starts_with("stopped: the mean collapsed")),
+        row["status"] == "stopped"
+            && row["reason"]
+                .as_str()
+                .is_some_and(|reason| reason.starts_with("the mean collapsed")),
         "{row}"
     );
     let mut metrics = csv::Reader::from_path(run.join("metrics.csv")).expect("metrics");
@@ -926,7 +927,7 @@ fn a_sweep_is_its_runs() {
     let mut rows = csv::Reader::from_reader(table.as_bytes());
     let rows: Vec<BTreeMap<String, String>> = rows.deserialize().map(|row| row.expect("a row")).collect();
     let with = |status: &str| rows.iter().filter(|row| row["status"].starts_with(status)).count();
-    assert_eq!((rows.len(), with("finished"), with("failed: ")), (8, 4, 4), "{table}");
+    assert_eq!((rows.len(), with("finished"), with("failed")), (8, 4, 4), "{table}");
     // A run of it, by itself.
     let run = house.run("alone");
     let name = "seed=1,rank=2,strategy=cma-es+population-6+sigma-0.3";

@@ -2,16 +2,13 @@
 //! panic or allocate beyond them. The numbers of every block type are held against gguf-py's, and a real model against
 //! what is known of it.
 
-mod common;
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code)]
-mod gguf_writer;
+mod support;
 
-use common::real_model;
 use essa::model::gguf::{BlockType, Gguf};
-use gguf_writer::GgufWriter;
 use proptest::prelude::*;
 use std::path::Path;
+use support::gguf_writer::GgufWriter;
+use support::real_model;
 
 #[test]
 fn reads_what_was_written() {

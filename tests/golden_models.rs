@@ -1,24 +1,24 @@
 //! The forward pass against PyTorch: random tiny models of every supported form, made and computed by
 //! `tests/golden/make.py` with transformers and peft. f32 log-probabilities within 1e-4, greedy tokens identical.
 
-mod common;
+mod support;
 
-use common::{Item, assert_agrees, bank, engine, fixture, json};
-use essa::adapter::Space;
-use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
-use essa::adapter::spectral::{Part, spectral};
-use essa::engine::text::Opened;
 use essa::engine::{Engine, Limits, Request, Sampling};
+use essa::language_model::LanguageModel;
 use essa::model::{Module, Precision, Transformer, Weights};
 use essa::seed::Seed;
-use essa::task::Message;
+use essa::space::Space;
+use essa::space::lora_svd::{Offsets, lora_svd};
+use essa::space::spectral::{Part, spectral};
+use essa::text::Message;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
+use support::{Item, assert_agrees, bank, engine, fixture, json};
 
 const ATTENTION: [Module; 4] = [Module::Q, Module::K, Module::V, Module::O];
 
@@ -110,9 +110,9 @@ struct RawText {
 }
 
 /// A Llama-3 as one GGUF file, and what transformers makes of its conversations without having seen that file.
-fn llama_3() -> (Opened, Conversations) {
+fn llama_3() -> (LanguageModel, Conversations) {
     let folder = fixture("llama3-chat");
-    let opened = Opened::open(&folder.join("model.gguf"), Precision::F32.into(), Limits::default());
+    let opened = LanguageModel::open(&folder.join("model.gguf"), Precision::F32.into(), Limits::default());
     (opened.expect("a model"), json(&folder.join("reference.json")))
 }
 
@@ -392,7 +392,7 @@ fn an_export_added_to_the_weights_as_peft_does_is_the_candidate() {
         let candidate = bank(&space, &engine, &[theta]);
         let expected = engine.score(&requests, Some(&candidate)).expect("scores").concat();
         let base = engine.score(&requests, None).expect("scores").concat();
-        let (_, mut merged) = common::engine(&merged, Precision::F32);
+        let (_, mut merged) = support::engine(&merged, Precision::F32);
         let found = merged.score(&requests, None).expect("scores").concat();
         let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
         assert!(apart(&found, &expected) < 1e-4, "{name}: {}", apart(&found, &expected));

@@ -2,25 +2,22 @@
 //! nothing is as large as a file claims before the claim was held against the file. The fuzz targets (`fuzz/README.md`) hold
 //! the first two over millions of inputs; what they found is told apart here.
 
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code)]
-mod gguf_writer;
 #[path = "support/readers.rs"]
 mod readers;
 #[path = "support/seeds.rs"]
 mod seeds;
+mod support;
 
-use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
-use essa::adapter::spectral::{Part, spectral};
 use essa::config::RunConfig;
-use essa::engine::chat_template::ChatTemplate;
 use essa::engine::{Engine, Limits, Request, Sampling};
 use essa::model::gguf::Gguf;
 use essa::model::{Module, Precision, Transformer, Weights};
 use essa::seed::Seed;
-use essa::task::Message;
-use gguf_writer::GgufWriter;
+use essa::space::lora_svd::{Offsets, lora_svd};
+use essa::space::spectral::{Part, spectral};
+use essa::text::Message;
+use essa::text::chat_template::ChatTemplate;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use readers::READERS;
@@ -28,6 +25,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use support::gguf_writer::{self, GgufWriter};
 
 /// The seeds are good files, and every input that the fuzz targets keep is harmless. `ESSA_BLESS=1` writes the seeds anew.
 #[test]
@@ -574,7 +572,7 @@ fn a_tokenizer_that_gives_up_says_so() {
     let tokenizer = tempfile::tempdir().expect("a temporary folder");
     let path = tokenizer.path().join("tokenizer.json");
     std::fs::write(&path, slow.split("\n---\n").next().expect("a tokenizer")).expect("a file");
-    let tokenizer = essa::engine::tokenizer::Tokenizer::from_file(&path).expect("a tokenizer");
+    let tokenizer = essa::text::tokenizer::Tokenizer::from_file(&path).expect("a tokenizer");
     let error = tokenizer
         .encode(&format!("{}!", "a".repeat(200)), false)
         .expect_err("exponential time");

@@ -1,26 +1,28 @@
 //! Mistakes that others have made in this field, each under its name: what a run of ours must never do.
 
-mod common;
+mod support;
 
-use common::{bank, fixture, greedy};
-use essa::adapter::Space;
 use essa::adapter::peft::PeftAdapter;
 use essa::config::RunConfig;
 use essa::engine::{Engine, Finish, Limits, ScoreRequest};
 use essa::error::Result;
+use essa::farm::ranks::Ranks;
 use essa::model::{Precision, Transformer, Weights};
 use essa::objective::{Item, Objective, Questions, Rollout};
-use essa::ranks::Ranks;
-use essa::run::{Labels, Run, fork};
+use essa::plan::Plan;
+use essa::record::{Row, RunDirectory};
+use essa::run::{self, Run};
 use essa::search::{Fitness, Layout};
 use essa::seed::Seed;
+use essa::space::Space;
 use essa::strategy::{KINDS, Strategy, StrategyConfig};
-use essa::task::{Split, Terms};
+use essa::task::{Split, Verdict};
 use half::bf16;
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
+use support::{bank, fixture, greedy};
 
 /// All but random search, whose member 0 is its incumbent.
 fn strategies() -> impl Iterator<Item = String> {
@@ -78,8 +80,8 @@ fn half_precision_update_underflow() {
 fn small_model() -> (Engine, Space) {
     let weights = Weights::open(&fixture("llama-untied-gqa3")).expect("a model");
     let adapter = PeftAdapter::read(&fixture("llama-untied-gqa3/adapter"), weights.config()).expect("an adapter");
-    let space = essa::adapter::lora_svd::lora_svd(&adapter, 1.0, &essa::model::Module::ALL, Default::default())
-        .expect("a space");
+    let space =
+        essa::space::lora_svd::lora_svd(&adapter, 1.0, &essa::model::Module::ALL, Default::default()).expect("a space");
     let model = Transformer::load(&weights, Precision::Int8.into()).expect("a model that loads");
     (Engine::new(model, Limits::default()), space)
 }
@@ -199,7 +201,7 @@ impl Objective for Asked {
             prompt_id: questions.indices[item.question].to_string(),
             prompt: String::new(),
             completion: String::new(),
-            terms: Terms::new(thetas[item.candidate].iter().sum(), []),
+            verdict: Verdict::new(thetas[item.candidate].iter().sum(), []),
             prompt_tokens: 1,
             tokens: 1,
             finish_reason: Finish::Stop,
@@ -229,15 +231,13 @@ fn config(generations: u64) -> RunConfig {
     config
 }
 
-fn align(config: &RunConfig, directory: &Path) -> (essa::run::leaderboard::Row, Vec<Look>) {
+fn align(config: &RunConfig, directory: &Path) -> (Row, Vec<Look>) {
     let (mut objective, log) = Asked::new();
-    let strategy = config
-        .strategy
-        .build(3, &[0.0; 3], Seed::new(config.seed).named("strategy"))
-        .expect("a strategy");
-    let ranks = Ranks::alone();
-    let run = Run::open(config, directory, &ranks, &mut objective, strategy).expect("a run");
-    let (row, _) = run.align(&Labels::default()).expect("an end");
+    let plan = Plan::of(config.clone(), 3).expect("a plan");
+    let (ranks, mut directory) = (Ranks::alone(), RunDirectory::at(directory));
+    directory.claim(config).expect("a free directory");
+    let run = Run::open(&plan, &directory, &ranks, &mut objective).expect("a run");
+    let (row, _) = run.align().expect("an end");
     let train = log
         .borrow()
         .iter()
@@ -273,7 +273,11 @@ fn resume_that_restarts_noise_or_data() {
     let (_, undisturbed) = align(&config(6), &folder.path().join("undisturbed"));
     let (_, first) = align(&config(3), &folder.path().join("first"));
     let rest = folder.path().join("rest");
-    fork(&folder.path().join("first"), &rest, &config(6), &Asked::new().0).expect("a fork");
+    let (longer, first_directory) = (config(6), RunDirectory::at(folder.path().join("first")));
+    let digest = run::digest(&longer, &Asked::new().0).expect("a digest");
+    RunDirectory::at(&rest)
+        .fork_from(&first_directory, &longer, 3, digest)
+        .expect("a fork");
     let (_, rest) = align(&config(6), &rest);
     assert_eq!((first.len(), rest.len()), (3, 3));
     assert_eq!([first, rest].concat(), undisturbed);

@@ -1,20 +1,20 @@
 //! The promises of the design, each a test that bears its number: base weights are never written (1), a mixed batch is
 //! its parts (2), int8 does not depend on the batch (3), no noise is shared (5), failure is data (6).
 
-mod common;
+mod support;
 
-use common::{Item, bank, engine, fixture, greedy, json};
-use essa::adapter::Space;
-use essa::adapter::lora_svd::{Offsets, lora_svd};
 use essa::adapter::peft::PeftAdapter;
 use essa::engine::{Engine, Limits, Request, Sampling, ScoreRequest};
-use essa::model::transformer::Products;
+use essa::model::Products;
 use essa::model::{Module, Precision, Transformer, Weights};
 use essa::seed::Seed;
+use essa::space::Space;
+use essa::space::lora_svd::{Offsets, lora_svd};
 use essa::strategy::StrategyConfig;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
+use support::{Item, bank, engine, fixture, greedy, json};
 
 const CASE: &str = "qwen2-tied-gqa3";
 const CANDIDATES: usize = 5;
@@ -109,12 +109,18 @@ fn promise_1_no_weight_is_left_out_of_the_digest() {
                 let filled = |number: &[u8]| {
                     let mut changed = bytes.clone();
                     let start = data + entry["data_offsets"][0].as_u64().expect("an offset") as usize;
-                    changed[start..end].chunks_exact_mut(number.len()).for_each(|own| own.copy_from_slice(number));
+                    changed[start..end]
+                        .chunks_exact_mut(number.len())
+                        .for_each(|own| own.copy_from_slice(number));
                     std::fs::write(&file, changed).expect("another model");
                     digests(folder.path())
                 };
                 let threes = filled(number);
-                let twos = filled(if number.len() == 4 { &[0, 0, 0, 0x40] } else { &[0, 0x40] });
+                let twos = filled(if number.len() == 4 {
+                    &[0, 0, 0, 0x40]
+                } else {
+                    &[0, 0x40]
+                });
                 for ((how, threes), (_, twos)) in threes.iter().zip(&twos) {
                     assert_ne!(threes, twos, "{case} in {how}: filled with 3 and with 2, {name}");
                 }

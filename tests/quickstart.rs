@@ -1,10 +1,10 @@
 //! The longer proof (`make test-long`): the quick start's task is learned with three seeds. Five runs, started by hand, are in
 //! `experiments/LOG.md` (2026-11-27).
 
-mod common;
+mod support;
 
-use common::{json, real_model};
 use std::process::Command;
+use support::{json, real_model};
 
 #[test]
 #[ignore = "takes a quarter of an hour"]

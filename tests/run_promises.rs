@@ -3,29 +3,18 @@
 //! asked once and decides nothing (7), files are replaced and never written over (8), and every number of a result can be
 //! computed anew from the run's own files (9).
 
-mod common;
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod gguf_writer;
-#[path = "support/house.rs"]
-mod house;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
-#[path = "support/watched.rs"]
-mod watched;
+mod support;
 
-use common::json;
-use essa::adapter::decoding::Setting;
-use essa::adapter::spectral::{Part, spectral};
 use essa::config::RunConfig;
 use essa::engine::Limits;
-use essa::engine::text::Opened;
+use essa::language_model::LanguageModel;
 use essa::model::{Module, Precision, Weights};
 use essa::objective::{Alignment, Objective};
-use essa::run::{Mean, StopReason};
+use essa::record::{Mean, Outcome};
 use essa::seed::Seed;
+use essa::space::decoding::Setting;
+use essa::space::spectral::{Part, spectral};
 use essa::task::Split;
-use house::{House, assert_same, end_state, essa, files_under, has_mpi, succeeded};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +23,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use tiny_model::{tiny_model, tiny_qwen2, wide_model};
-use watched::{Call, End, Toy, Watched, finish, job};
+use support::house::{House, assert_same, end_state, essa, files_under, has_mpi, succeeded};
+use support::json;
+use support::tiny_model::{tiny_model, tiny_qwen2, wide_model};
+use support::watched::{Call, End, Toy, Watched, finish, job};
 
 // ------------------------------------------------------------------------------------------- runs inside this process
 
@@ -62,7 +53,7 @@ fn config_of(house: &House) -> RunConfig {
 
 /// What `essa align` would search: the spectral space of the attention, and the temperature.
 fn alignment(config: &RunConfig, cache: &Path) -> Alignment {
-    let opened = Opened::open(&config.model.path, config.model.options(), Limits::default()).expect("a model");
+    let opened = LanguageModel::open(&config.model.path, config.model.options(), Limits::default()).expect("a model");
     let modules = [Module::Q, Module::K, Module::V, Module::O];
     let space = spectral(&opened.weights, Part::Principal, 2, &modules, cache, &|_| ()).expect("a space");
     let space = space.with_decoding(BTreeMap::from([(Setting::Temperature, 0.7)]));
@@ -81,7 +72,7 @@ fn in_jobs<O: Objective>(
     run: &Path,
     open: impl Fn() -> O,
     ends: &[End],
-) -> (Vec<Vec<Call>>, essa::run::leaderboard::Row) {
+) -> (Vec<Vec<Call>>, essa::record::Row) {
     let mut jobs = Vec::new();
     for end in ends {
         let mut objective = Watched::new(open(), *end);
@@ -89,8 +80,8 @@ fn in_jobs<O: Objective>(
             (Err(error), End::Dies(_)) => assert!(error.to_string().contains("killed"), "{error}"),
             (Ok((row, stop)), End::Stops(_)) => {
                 assert_eq!(
-                    (stop, row.status.as_str(), row.test),
-                    (StopReason::Interrupted, "interrupted", None)
+                    (stop, row.status, row.test),
+                    (Outcome::Interrupted, Outcome::Interrupted, None)
                 );
             }
             (done, _) => panic!("{end:?} ends with {done:?}"),
@@ -502,7 +493,7 @@ struct Line {
     question: usize,
     prompt_id: String,
     reward: f64,
-    parts: BTreeMap<String, f64>,
+    terms: BTreeMap<String, f64>,
     failed: bool,
     prompt_tokens: usize,
     tokens: usize,
@@ -522,6 +513,19 @@ fn rewards<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<f64> {
 
 fn mean_of(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Student's 95 % interval of the mean of rewards that are not all 0 and 1.
+fn interval(values: &[f64]) -> (f64, f64) {
+    assert!(values.iter().any(|x| x.fract() != 0.0), "{values:?}");
+    let t = match values.len() {
+        8 => 2.364_624_251_592_785,
+        24 => 2.068_657_610_419_041,
+        12 => 2.200_985_160_082_949,
+        other => panic!("the quantile for {other} values is not written down"),
+    };
+    let (mean, half) = (mean_of(values), t * standard_error(values));
+    (mean - half, mean + half)
 }
 
 /// Of the mean: the root of the squares' sum over n (n - 1).
@@ -598,12 +602,19 @@ fn expected_row(
     let row = serde_json::json!({
         "name": config["name"].as_str(),
         "status": "finished",
+        "reason": "",
         "test": mean_of(&tested[1]),
         "test_se": standard_error(&tested[1]),
+        "test_low": interval(&tested[1]).0,
+        "test_high": interval(&tested[1]).1,
         "start_test": mean_of(&tested[0]),
         "start_test_se": standard_error(&tested[0]),
+        "start_test_low": interval(&tested[0]).0,
+        "start_test_high": interval(&tested[0]).1,
         "gain": mean_of(&gains),
         "gain_se": standard_error(&gains),
+        "gain_low": interval(&gains).0,
+        "gain_high": interval(&gains).1,
         "test_examples": gains.len(),
         "start_validation": mean_of(&validations[&0]),
         "best_validation": best.1,
@@ -693,10 +704,10 @@ fn check_metrics(lines: &[Line], metrics: &[BTreeMap<String, String>], is_race: 
         let squares: Vec<f64> = judged.iter().map(squared).collect();
         check("reward_se", told.map(|_| mean_of(&squares).sqrt()));
         let by_term = |all: &[&Line]| -> BTreeMap<String, f64> {
-            let names: BTreeSet<&String> = all.iter().flat_map(|line| line.parts.keys()).collect();
+            let names: BTreeSet<&String> = all.iter().flat_map(|line| line.terms.keys()).collect();
             let of = |name: &String| {
                 all.iter()
-                    .filter_map(|line| line.parts.get(name).copied())
+                    .filter_map(|line| line.terms.get(name).copied())
                     .collect::<Vec<_>>()
             };
             names
@@ -814,6 +825,10 @@ fn promise_9_every_number_of_a_result_is_in_the_runs_files() {
         for (key, expected) in &expected {
             let found = &row[key];
             let close = match (found.as_f64(), expected.as_f64()) {
+                // Quantiles are computed to some digits.
+                (Some(found), Some(expected)) if key.ends_with("_low") || key.ends_with("_high") => {
+                    (found - expected).abs() < 1e-7
+                }
                 (Some(found), Some(expected)) => is_close(found, expected),
                 _ => found == expected,
             };
@@ -852,12 +867,8 @@ fn agrees_with_eval(run: &Path, cache: &Path, lines: &[Line], row: &BTreeMap<Str
         let (start, end) = (rewards(start), rewards(end));
         let gains: Vec<f64> = end.iter().zip(&start).map(|(after, before)| after - before).collect();
         let printed = |values: &[f64]| {
-            let (mean, error) = (mean_of(values), standard_error(values));
-            format!(
-                "{mean:.4} ± {error:.4}  (95 %: {:.4} to {:.4})",
-                mean - 1.96 * error,
-                mean + 1.96 * error
-            )
+            let (low, high) = interval(values);
+            format!("{:.4} [{low:.4}, {high:.4}]", mean_of(values))
         };
         for (beginning, values) in [("start", &start), ("mean of generation", &end), ("gain", &gains)] {
             let line = said

@@ -3,16 +3,16 @@
 //! downloads of a few bytes whose hashes the copy of `scripts/setup.sh` names; its paths hold blanks, an apostrophe and signs
 //! that shells and make read as their own. Nothing is installed, fetched or compiled.
 
-mod common;
+mod support;
 
-use common::{Missing, skip};
 use essa::config::RunConfig;
-use essa::sweep::Sweep;
+use essa::plan::sweep::Sweep;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use support::{Missing, skip};
 
 const TORCH: &str = "2.11.0";
 const MODEL: &str = "models/SmolLM2-135M-Instruct.Q4_1.gguf";

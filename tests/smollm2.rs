@@ -1,18 +1,18 @@
 //! The real model, SmolLM2-135M-Instruct as a Q4_1 GGUF, against transformers' f32 (`tests/golden/make_smollm2.py`), and
 //! int8 and int4 against our own f32, which the first part has tied to the reference.
 
-mod common;
+mod support;
 
-use common::{Item, data, fixture, greedy, json, real_model};
-use essa::engine::text::Opened;
-use essa::engine::tokenizer::Tokenizer;
 use essa::engine::{Engine, Limits, ScoreRequest};
+use essa::language_model::LanguageModel;
 use essa::model::{Module, Precision, Products, Transformer, Weights};
-use essa::task::Message;
+use essa::text::Message;
+use essa::text::tokenizer::Tokenizer;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use support::{Item, data, fixture, greedy, json, real_model};
 
 #[derive(Deserialize)]
 struct Reference {
@@ -36,8 +36,8 @@ struct Tokens {
     ids: Vec<u32>,
 }
 
-fn open(path: &Path, precision: Precision) -> Opened {
-    Opened::open(path, precision.into(), Limits::default()).expect("the real model")
+fn open(path: &Path, precision: Precision) -> LanguageModel {
+    LanguageModel::open(path, precision.into(), Limits::default()).expect("the real model")
 }
 
 /// What one precision makes of the texts. Several tests compare these, and loading takes a while: computed once.
@@ -57,7 +57,7 @@ struct Compared {
 }
 
 /// Questions and texts that are not ours, where the reference data is at hand.
-fn natural(opened: &Opened) -> (Vec<Vec<u32>>, Vec<ScoreRequest>) {
+fn natural(opened: &LanguageModel) -> (Vec<Vec<u32>>, Vec<ScoreRequest>) {
     let text = opened.text().expect("a tokenizer");
     let (Some(prompts), Some(rows)) = (data("gsm8k/test.jsonl"), data("sft/llamafactory_alpaca_en_demo.json")) else {
         return Default::default();
@@ -337,7 +337,7 @@ fn load_and_say(task: &str) {
         serde_json::json!({
             "peak": peak * 1024,
             "weights": model.weight_bytes(),
-            "file": weights.file_bytes().expect("a file"),
+            "file": std::fs::metadata(weights.path()).expect("a file").len(),
         })
     );
     drop(copies);

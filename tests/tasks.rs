@@ -1,25 +1,20 @@
 //! Promise 7, that the prompts of train, validation and test never mix, and the part of promise 6 that is about
 //! judges: whatever a model writes, a judgement is data. Both for each task that there is.
 
-mod common;
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod gguf_writer;
-#[path = "support/tiny_model.rs"]
-mod tiny_model;
+mod support;
 
-use common::data_folder_with;
-use essa::adapter::Space;
-use essa::engine::text::Opened;
 use essa::engine::{Limits, Sampling, ScoreRequest};
+use essa::language_model::LanguageModel;
 use essa::model::{LoadOptions, Precision};
 use essa::objective::{Alignment, Item, Objective, Questions, Rollout};
 use essa::seed::Seed;
+use essa::space::Space;
 use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, Kind};
-use essa::task::{Example, Grade, Split, Task, TaskConfig, Terms};
+use essa::task::{Example, Grade, Split, Task, TaskConfig, Verdict};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use support::data_folder_with;
 
 const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 
@@ -287,11 +282,11 @@ proptest! {
         let config = InstructionsConfig { train_size: 36, validation_size: 1, test_size: 1, ..Default::default() };
         let task = Instructions::new(&config, Seed::new(seed)).expect("a small task can be made");
         for example in task.examples(Split::Train) {
-            let terms = task.judge(example, &response);
-            prop_assert!((0.0..=1.0).contains(&terms.reward) && !terms.failed);
-            prop_assert!(terms.parts.values().all(|value| (0.0..=1.0).contains(value)));
+            let verdict = task.judge(example, &response);
+            prop_assert!((0.0..=1.0).contains(&verdict.reward) && !verdict.failed);
+            prop_assert!(verdict.terms.values().all(|value| (0.0..=1.0).contains(value)));
             let foreign = Example { reference: response.clone().into(), ..example.clone() };
-            prop_assert_eq!(task.judge(&foreign, &response), Terms::failed());
+            prop_assert_eq!(task.judge(&foreign, &response), Verdict::failed());
         }
     }
 
@@ -311,8 +306,8 @@ proptest! {
                 match config.load(Seed::new(0), folder.path()) {
                     Ok(task) => {
                         assert_apart(&*task);
-                        let terms = task.judge(&task.examples(Split::Test)[0], &response);
-                        prop_assert!(!terms.failed && (0.0..=1.0).contains(&terms.reward));
+                        let verdict = task.judge(&task.examples(Split::Test)[0], &response);
+                        prop_assert!(!verdict.failed && (0.0..=1.0).contains(&verdict.reward));
                         let own = task.judge(&task.examples(Split::Test)[0], &content);
                         prop_assert_eq!(own.reward, 1.0, "the gold answer is right under {}", judge);
                     }
@@ -364,7 +359,7 @@ fn assert_apart(task: &dyn Task) {
 fn a_graded_reward_is_the_probability_of_the_answer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = folder.path().join("tiny.gguf");
-    std::fs::write(&model, tiny_model::tiny_model()).expect("a model");
+    std::fs::write(&model, support::tiny_model::tiny_model()).expect("a model");
     let line = |n: usize| format!("{{\"q\": \"{n}?\", \"a\": {}}}\n", n % 2);
     std::fs::write(folder.path().join("rows.jsonl"), (0..12).map(line).collect::<String>()).expect("a file");
     let config = "kind = 'jsonl'\ntrain = 'rows.jsonl'\nvalidation_size = 2\ntest_size = 2\nprompt = '{q}'\nanswer = 'a'\n\
@@ -373,7 +368,7 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
     let task = load(&config, 1, folder.path());
     let examples: Vec<Example> = task.examples(Split::Train).to_vec();
     let options = LoadOptions::from(Precision::F32);
-    let open = || Opened::open(&model, options, Limits::default()).expect("opens");
+    let open = || LanguageModel::open(&model, options, Limits::default()).expect("opens");
     let space = Space::new(Vec::new());
     let mut alignment = Alignment::new(open(), space, task, Sampling::default(), 4, "tiny".into()).expect("fits");
     let mut ask = |split: Split, graded: bool, count: usize| {
@@ -430,14 +425,14 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
         // No token counts for less than one of probability 0.001.
         let floored: f64 = logarithms.iter().map(|&own| f64::from(own).max(0.001_f64.ln())).sum();
         floors += logarithms.iter().filter(|&&own| own < -6.9078).count();
-        assert!(rollout.terms.reward < -7.0, "of random weights");
-        assert!((rollout.terms.reward - floored).abs() < 1e-4);
-        let probability = Grade::Probability.terms(&logarithms);
+        assert!(rollout.verdict.reward < -7.0, "of random weights");
+        assert!((rollout.verdict.reward - floored).abs() < 1e-4);
+        let probability = Grade::Probability.verdict(&logarithms);
         let whole: f64 = logarithms.iter().map(|&own| f64::from(own)).sum();
         assert!((probability.reward / whole.exp() - 1.0).abs() < 1e-9);
-        assert_eq!(probability.parts.len(), rollout.terms.parts.len());
-        for (part, own) in &probability.parts {
-            assert!((own - rollout.terms.parts[part]).abs() < 1e-4 * own.abs(), "{part}");
+        assert_eq!(probability.terms.len(), rollout.verdict.terms.len());
+        for (part, own) in &probability.terms {
+            assert!((own - rollout.verdict.terms[part]).abs() < 1e-4 * own.abs(), "{part}");
         }
     }
     assert!(floors > 0, "the floor was met, so the test could fail");
@@ -445,7 +440,7 @@ fn a_graded_reward_is_the_probability_of_the_answer() {
         assert!(
             texts
                 .iter()
-                .all(|text| text.terms.reward == 0.0 && text.terms.parts.contains_key("correct"))
+                .all(|text| text.verdict.reward == 0.0 && text.verdict.terms.contains_key("correct"))
         );
     }
 }

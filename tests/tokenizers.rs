@@ -2,21 +2,18 @@
 //! the reference data are held against `tokenizer.json` and against the same tokenizer put through GGUF metadata, chats
 //! against Jinja (`tests/golden/make_chat_templates.py`). And whatever is in a file, nothing panics.
 
-mod common;
-#[path = "support/gguf_writer.rs"]
-#[allow(dead_code)]
-mod gguf_writer;
+mod support;
 
-use common::{Missing, data, real_model, skip};
-use essa::engine::chat_template::ChatTemplate;
-use essa::engine::tokenizer::Tokenizer;
 use essa::model::gguf::Gguf;
-use essa::task::Message;
-use gguf_writer::GgufWriter;
+use essa::text::Message;
+use essa::text::chat_template::ChatTemplate;
+use essa::text::tokenizer::Tokenizer;
 use proptest::prelude::*;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use support::gguf_writer::GgufWriter;
+use support::{Missing, data, real_model, skip};
 
 /// The reference models, and what GGUF calls their rule for words.
 const MODELS: [(&str, &str); 3] = [("smollm2", "smollm"), ("qwen2.5", "qwen2"), ("llama3", "llama-bpe")];

@@ -1,8 +1,7 @@
 //! The candidates of a batch: one line of factors each, a few kilobytes, in one flat array that every row of the
 //! batch can point into. Nothing is loaded, swapped or merged to go from one candidate to the next.
 
-use super::Space;
-use crate::model::{SidePaths, Transformer};
+use crate::model::SidePaths;
 
 /// The factors of several candidates over one space's bases.
 #[derive(Debug)]
@@ -13,23 +12,18 @@ pub struct AdapterBank {
 }
 
 impl AdapterBank {
-    /// A bank over the space's bases on this model, with no candidates yet.
-    pub fn new(space: &Space, model: &Transformer) -> Self {
+    /// A bank over these bases, whose factors are `line` numbers a candidate, with no candidates yet.
+    pub fn new(paths: SidePaths, line: usize) -> Self {
         Self {
-            paths: space.side_paths(model.config().layers),
-            line: space.line,
+            paths,
+            line,
             lines: Vec::new(),
         }
     }
 
-    /// Replaces the candidates by these, numbered in order.
-    pub fn set(&mut self, space: &Space, thetas: &[Vec<f64>]) {
-        self.lines = thetas.iter().flat_map(|theta| space.line(theta)).collect();
-    }
-
-    /// How many candidates.
-    pub fn candidates(&self) -> usize {
-        self.lines.len().checked_div(self.line).unwrap_or(0)
+    /// Replaces the candidates by these, `[candidates, line]`, numbered in order.
+    pub fn set(&mut self, lines: Vec<f32>) {
+        self.lines = lines;
     }
 
     /// The bases.

@@ -1,34 +1,74 @@
 //! `essa eval RUN`: the held-out score of a run's adapter and of its start, again, from the run's own files.
 
-use super::{open_alignment, run_config};
 use crate::error::{Error, Result};
-use crate::files::{check_output, read_text, write_output};
-use crate::objective::{Objective, Questions};
-use crate::population::{self, Evaluated, Work};
-use crate::ranks::{Node, Ranks};
-use crate::run::Mean;
-use crate::search::{Evaluation, paired_gain};
+use crate::farm::population::{self, Evaluated, Work};
+use crate::farm::ranks::Ranks;
+use crate::files::{check_output, write_output};
+use crate::objective::{Alignment, Objective, Questions};
+use crate::plan;
+use crate::record::RunDirectory;
+use crate::search::Evaluation;
 use crate::seed::Seed;
+use crate::statistics::Estimate;
 use crate::task::Split;
 use crate::terminal::print;
-use std::path::Path;
+use crate::threads::Node;
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 
-/// Judges the start and the kept mean of `run` on `split`; `rollouts` is where to put the texts, if anywhere.
-pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option<&Path>) -> Result<()> {
-    rollouts.map_or(Ok(()), check_output)?;
-    let mut config = run_config(run)?;
-    if !overrides.is_empty() {
-        config = crate::config::RunConfig::load(&run.join("config.toml"), overrides)?;
+/// Flags of `essa eval`.
+#[derive(Args, Clone, Debug)]
+pub struct EvalArguments {
+    /// A run's directory.
+    pub run: PathBuf,
+    /// Which examples.
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: SplitName,
+    /// Overrides one key of the run's config.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Writes the texts as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub rollouts: Option<PathBuf>,
+}
+
+/// A split on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum SplitName {
+    /// What judges candidates.
+    Train,
+    /// What judges the mean during a run.
+    Validation,
+    /// What judges the result.
+    Test,
+}
+
+impl From<SplitName> for Split {
+    fn from(name: SplitName) -> Self {
+        match name {
+            SplitName::Train => Self::Train,
+            SplitName::Validation => Self::Validation,
+            SplitName::Test => Self::Test,
+        }
     }
-    let best = read_mean(run)?;
-    let mut objective = open_alignment(&config, Node::ALONE, &|_| ())?;
+}
+
+/// Judges the start and the kept mean of a run on a split.
+pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
+    let split = Split::from(arguments.split);
+    let rollouts = arguments.rollouts.as_deref();
+    rollouts.map_or(Ok(()), check_output)?;
+    let directory = RunDirectory::at(&arguments.run);
+    let config = directory.config(&arguments.set)?;
+    let best = directory.mean()?;
+    let mut objective = Alignment::open(&config, Node::ALONE, &|_| ())?;
     let n = objective.layout().dim();
     if best.theta.len() != n {
         let what = format!(
             "mean.json holds {} numbers, and the config's space has {n}",
             best.theta.len()
         );
-        return Err(Error::file(run, what));
+        return Err(Error::file(directory.path(), what));
     }
     let seed = Seed::new(config.seed);
     let questions = Questions {
@@ -41,7 +81,7 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
         }),
         graded: false,
     };
-    let thetas = [vec![0.0; n], best.theta];
+    let thetas = [plan::start(n), best.theta];
     let work = Work {
         candidates: thetas.len(),
         theta: &|candidate| thetas[candidate].clone(),
@@ -57,17 +97,15 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
         ..
     } = judged.expect("nobody says stop");
     let (start, end) = (&judged[0], &judged[1]);
-    let (gain, se) = paired_gain(end, start);
     print(format_args!(
-        "{} examples of the {} split\nstart                 {}\nmean of generation {:<3}{}\n\
-         gain                  {gain:.4} ± {se:.4}  (95 %: {:.4} to {:.4})",
+        "{} examples of the {} split, with 95 % intervals\nstart                 {}\nmean of generation {:<3}{}\n\
+         gain                  {:.4}",
         end.rewards.len(),
         format!("{split:?}").to_lowercase(),
         score(start),
         best.generation,
         score(end),
-        gain - 1.96 * se,
-        gain + 1.96 * se
+        Estimate::of_gain(&end.rewards, &start.rewards),
     ))?;
     if let Some(path) = rollouts {
         let lines: String = texts
@@ -79,23 +117,11 @@ pub fn evaluate(run: &Path, split: Split, overrides: &[String], rollouts: Option
     Ok(())
 }
 
-/// The mean that a run keeps.
-pub(super) fn read_mean(run: &Path) -> Result<Mean> {
-    let path = run.join("mean.json");
-    serde_json::from_str(&read_text(&path)?).map_err(|e| Error::file(&path, format!("not a mean: {e}")))
-}
-
 fn score(evaluation: &Evaluation) -> String {
-    let (score, se) = (evaluation.fitness.value(), evaluation.standard_error());
     let terms: Vec<String> = evaluation
         .terms
         .iter()
         .map(|(name, value)| format!("{name} {value:.3}"))
         .collect();
-    format!(
-        "{score:.4} ± {se:.4}  (95 %: {:.4} to {:.4})  {}",
-        score - 1.96 * se,
-        score + 1.96 * se,
-        terms.join("  ")
-    )
+    format!("{:.4}  {}", evaluation.estimate(), terms.join("  "))
 }

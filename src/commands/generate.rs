@@ -1,37 +1,54 @@
 //! `essa generate`: texts for a file of prompts, so that anyone can look at the engine's work.
 
 use super::ModelArguments;
-use crate::engine::text::{Opened, read_json_lines};
 use crate::engine::{Finish, Request, Sampling};
 use crate::error::{Error, Result};
+use crate::files::read_json_lines;
 use crate::files::{check_output, write_output};
+use crate::language_model::LanguageModel;
 use crate::seed::Seed;
-use crate::task::Message;
+use crate::text::Message;
+use clap::Args;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// The command's flags.
-#[derive(Clone, Debug)]
+/// Flags of `essa generate`.
+#[derive(Args, Clone, Debug)]
 pub struct GenerateArguments {
     /// The model.
+    #[command(flatten)]
     pub model: ModelArguments,
-    /// Rows `{"prompt": …}`.
+    /// JSON lines with `prompt`.
+    #[arg(long, value_name = "FILE")]
     pub prompts: PathBuf,
     /// Token budget of a text.
+    #[arg(long, value_name = "N")]
     pub max_new_tokens: usize,
-    /// Prompts are text as it stands, no chat template.
+    /// Takes prompts as they stand, without the chat template.
+    #[arg(long)]
     pub raw: bool,
-    /// Stop tokens do not stop; every text has `max_new_tokens`.
+    /// Writes on past stop tokens.
+    #[arg(long)]
     pub ignore_eos: bool,
-    /// How tokens are chosen.
-    pub sampling: Sampling,
-    /// Root of the uniform numbers.
+    /// 0 takes the likeliest token.
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f64,
+    /// Probability that the kept tokens hold.
+    #[arg(long, default_value_t = 1.0)]
+    pub top_p: f64,
+    /// Likeliest tokens kept; 0 keeps all.
+    #[arg(long, default_value_t = 0)]
+    pub top_k: usize,
+    /// Root of the random numbers.
+    #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Where to put times and counts.
+    /// Writes counts and times as JSON.
+    #[arg(long, value_name = "FILE")]
     pub stats: Option<PathBuf>,
-    /// Where to put the rows.
+    /// Where the rows go, with `completion`, `token_ids` and `finish_reason`.
+    #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
 }
 
@@ -47,7 +64,12 @@ struct Stats {
 
 /// Writes one row for every prompt: its own columns, `completion`, `token_ids` and `finish_reason`.
 pub fn generate(arguments: &GenerateArguments) -> Result<()> {
-    arguments.sampling.check("--")?;
+    let sampling = Sampling {
+        temperature: arguments.temperature,
+        top_p: arguments.top_p,
+        top_k: arguments.top_k,
+    };
+    sampling.check("--")?;
     if arguments.max_new_tokens == 0 {
         return Err(Error::config("--max-new-tokens is 0, expected 1 or more"));
     }
@@ -66,7 +88,7 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
             prompt_ids: prompt_ids(&opened, &arguments.prompts, index, row, arguments.raw)?,
             candidate: 0,
             max_new_tokens: arguments.max_new_tokens,
-            sampling: arguments.sampling,
+            sampling,
             seed: Seed::new(arguments.seed).named("texts").fold(index as u64),
             stop: if arguments.ignore_eos {
                 Vec::new()
@@ -108,7 +130,13 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
 }
 
 /// The tokens of one row's prompt; an error names the file and the row.
-pub(super) fn prompt_ids(opened: &Opened, path: &Path, index: usize, row: &Value, raw: bool) -> Result<Vec<u32>> {
+pub(super) fn prompt_ids(
+    opened: &LanguageModel,
+    path: &Path,
+    index: usize,
+    row: &Value,
+    raw: bool,
+) -> Result<Vec<u32>> {
     let text = opened.text()?;
     let prompt = row.get("prompt").and_then(Value::as_str).ok_or_else(|| {
         let keys: Vec<&String> = row.as_object().map(|row| row.keys().collect()).unwrap_or_default();

@@ -2,13 +2,32 @@
 
 use crate::error::{Error, Result};
 use crate::files::write_output;
-use crate::run::leaderboard;
+use crate::report::leaderboard;
 use crate::terminal;
-use std::path::{Path, PathBuf};
+use clap::Args;
+use std::path::PathBuf;
 
-/// Prints the rows of all runs under `directories`, or pools of those that agree in `group_by`, as a table or as CSV, and writes
-/// the CSV to `output` if given.
-pub fn print(directories: &[PathBuf], group_by: &[String], csv: bool, output: Option<&Path>) -> Result<()> {
+/// Flags of `essa leaderboard`.
+#[derive(Args, Clone, Debug)]
+pub struct LeaderboardArguments {
+    /// Runs, or folders of runs.
+    #[arg(required = true)]
+    pub directories: Vec<PathBuf>,
+    /// Pools runs that agree in these columns, or keys of the config, to a mean and a 95 % interval.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub group_by: Vec<String>,
+    /// Prints CSV instead of a table.
+    #[arg(long)]
+    pub csv: bool,
+    /// Writes the CSV to a file as well.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Prints the rows of all runs under some directories, or pools of those that agree in some columns, as a table or as CSV, and writes
+/// the CSV to a file if one is given.
+pub fn print(arguments: &LeaderboardArguments) -> Result<()> {
+    let (directories, group_by) = (&arguments.directories, &arguments.group_by);
     let rows = leaderboard::collect(directories)?;
     if rows.is_empty() {
         let names: Vec<String> = directories
@@ -26,8 +45,8 @@ pub fn print(directories: &[PathBuf], group_by: &[String], csv: bool, output: Op
         let pools = leaderboard::pool(&rows, group_by)?;
         (leaderboard::pools_to_csv(&pools), leaderboard::pools_to_table(&pools))
     };
-    if let Some(output) = output {
+    if let Some(output) = &arguments.output {
         write_output(output, as_csv.as_bytes())?;
     }
-    terminal::print(if csv { as_csv.trim_end() } else { &as_table })
+    terminal::print(if arguments.csv { as_csv.trim_end() } else { &as_table })
 }

@@ -3,22 +3,28 @@
 use super::ModelArguments;
 use super::generate::prompt_ids;
 use crate::engine::ScoreRequest;
-use crate::engine::text::{Opened, read_json_lines};
 use crate::error::{Error, Result};
+use crate::files::read_json_lines;
 use crate::files::{check_output, write_output};
+use crate::language_model::LanguageModel;
+use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
-/// The command's flags.
-#[derive(Clone, Debug)]
+/// Flags of `essa score`.
+#[derive(Args, Clone, Debug)]
 pub struct ScoreArguments {
     /// The model.
+    #[command(flatten)]
     pub model: ModelArguments,
-    /// Rows `{"prompt", "completion"}` or `{"prompt_ids", "completion_ids"}`.
+    /// JSON lines with `prompt` and `completion`, or `prompt_ids` and `completion_ids`.
+    #[arg(long, value_name = "FILE")]
     pub input: PathBuf,
-    /// Prompts are text as it stands, no chat template.
+    /// Takes prompts as they stand, without the chat template.
+    #[arg(long)]
     pub raw: bool,
-    /// Where to put the rows.
+    /// Where the rows go, with `logprobs`.
+    #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
 }
 
@@ -41,7 +47,7 @@ pub fn score(arguments: &ScoreArguments) -> Result<()> {
     write_output(&arguments.output, lines.as_bytes())
 }
 
-fn request(opened: &Opened, path: &Path, index: usize, row: &Value, raw: bool) -> Result<ScoreRequest> {
+fn request(opened: &LanguageModel, path: &Path, index: usize, row: &Value, raw: bool) -> Result<ScoreRequest> {
     let error = |what: &str| Error::file(path, format!("row {}: {what}", index + 1));
     let (prompt_ids, completion_ids) = if row.get("prompt_ids").is_some() {
         (

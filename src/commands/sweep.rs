@@ -2,40 +2,46 @@
 //! work on one sweep: each takes what no other has in hand. Under a launcher the ranks are split into groups, which are
 //! such jobs.
 
-use super::align::align_config;
+use super::align::run_in;
 use crate::error::{Error, Result};
-use crate::ranks::Ranks;
-use crate::run::leaderboard::{self, Row};
-use crate::run::{Standing, StopReason, interrupt, standing};
-use crate::sweep::Sweep;
+use crate::farm::ranks::Ranks;
+use crate::plan::sweep::Sweep;
+use crate::record::{Outcome, Row, RunDirectory, Standing};
+use crate::report::leaderboard;
+use crate::run::interrupt;
 use crate::terminal::{print, say};
+use clap::Args;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What `essa sweep` was told.
-#[derive(Clone, Debug)]
+/// Flags of `essa sweep`.
+#[derive(Args, Clone, Debug)]
 pub struct SweepArguments {
-    /// A config with a `[sweep]` table.
+    /// A TOML file whose `[sweep]` table has a list for each key that varies.
     pub config: PathBuf,
-    /// `key=value` for all runs.
+    /// Overrides one key of all runs.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// The folder of the runs; without it `runs/<name>`.
+    /// The folder of the runs [default: runs/NAME]; what is finished there is skipped, what is broken goes on.
+    #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// How many runs go on side by side, each on its part of the ranks.
+    /// Runs that go on side by side under a launcher, each on its part of the ranks.
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub groups: usize,
-    /// The sweep ends, and can go on, after this time.
+    /// Ends the sweep after this time, such as 3h50m, so that the same command can go on; exit status 75.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub max_time: Option<Duration>,
 }
 
 /// Does all runs. Returns whether it came to its end.
-pub fn sweep(arguments: &SweepArguments) -> Result<StopReason> {
+pub fn sweep(arguments: &SweepArguments) -> Result<Outcome> {
     let ranks = Ranks::start()?;
     interrupt::listen(arguments.max_time)?;
     ranks.supervise(|ranks| sweep_on(ranks, arguments))
 }
 
-fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
+fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
     let sweep = world.agree(Sweep::load(&arguments.config, &arguments.set))?;
     let folder = arguments
         .out
@@ -49,11 +55,7 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
         )))));
     }
     // Before the first run: the rows of another sweep must not pass for this one's.
-    world.agree(if world.is_root() {
-        check_folder(&sweep, &folder)
-    } else {
-        Ok(())
-    })?;
+    world.root_says(|| check_folder(&sweep, &folder))?;
     let group = world.rank() * arguments.groups / world.size();
     let ranks = world.split(group);
     // Groups begin at different places, so that they seldom reach for the same run.
@@ -61,7 +63,8 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
     let order = (first..sweep.runs.len()).chain(0..first);
     let mut left = 0;
     for index in order {
-        let (config, directory) = (&sweep.runs[index], folder.join(&sweep.runs[index].name));
+        let config = &sweep.runs[index];
+        let mut directory = RunDirectory::at(folder.join(&config.name));
         if world.is_root() {
             say(format_args!(
                 "run {} of {}: {}",
@@ -70,15 +73,23 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
                 config.name
             ));
         }
-        let done = matches!(ranks.agree(standing(&directory, config))?, Standing::Finished(_));
-        // The root's look counts, because another job may end the run while ranks look one after the other.
-        if ranks.from_root(&[u8::from(done)]) == [1] {
-            continue;
-        }
-        match align_config(&ranks, config.clone(), directory.clone(), false) {
-            Ok(StopReason::Interrupted) => return Ok(StopReason::Interrupted),
+        let done = match ranks.root_says(|| directory.claim(config)) {
+            Ok(Standing::Finished(_)) => continue,
+            Ok(Standing::InUse(_)) => {
+                left += 1;
+                continue;
+            }
+            Ok(Standing::Begun(begun)) => {
+                let mut config = config.clone();
+                config.take_decisions_of(&begun);
+                run_in(&ranks, &directory, config, Some(&directory))
+            }
+            Ok(Standing::New) => run_in(&ranks, &directory, config.clone(), None),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(Outcome::Interrupted) => return Ok(Outcome::Interrupted),
             Ok(_) => {}
-            Err(error) if is_in_use(&error) => left += 1,
             // An error that not all ranks of the group know of would leave the others waiting.
             Err(error) if ranks.size() > 1 && !matches!(error, Error::Agreed(_) | Error::Elsewhere { .. }) => {
                 return Err(error);
@@ -86,7 +97,7 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
             Err(error) => {
                 if !matches!(error, Error::Elsewhere { .. }) {
                     say(format_args!("essa: run `{}`: {error}", config.name));
-                    Row::failed(config, &directory, &error).write(&directory)?;
+                    directory.write_row(&Row::failed(config, directory.path(), &error))?;
                 }
             }
         }
@@ -100,17 +111,17 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<StopReason> {
     if left > 0 {
         say(format_args!("{left} runs were in other jobs' hands"));
     }
-    Ok(StopReason::Generations)
+    Ok(Outcome::Finished)
 }
 
 /// Refuses a folder that holds runs of these names under another config, and says which runs in it are not of this sweep.
 fn check_folder(sweep: &Sweep, folder: &Path) -> Result<()> {
     for run in &sweep.runs {
-        standing(&folder.join(&run.name), run)?;
+        RunDirectory::at(folder.join(&run.name)).look(run)?;
     }
     let own: BTreeSet<&str> = sweep.runs.iter().map(|run| run.name.as_str()).collect();
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let runs = entries.filter(|entry| entry.path().join("result.json").exists());
+    let runs = entries.filter(|entry| RunDirectory::at(entry.path()).has_row());
     let names = runs.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let mut others: Vec<String> = names.filter(|name| !own.contains(name.as_str())).collect();
     others.sort();
@@ -123,14 +134,4 @@ fn check_folder(sweep: &Sweep, folder: &Path) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-fn is_in_use(error: &Error) -> bool {
-    match error {
-        Error::InUse { .. } => true,
-        Error::Agreed(error) => is_in_use(error),
-        // The root's words, which the other ranks have as text.
-        Error::Elsewhere { what, .. } => what.contains("is in use by"),
-        _ => false,
-    }
 }

@@ -2,13 +2,10 @@
 //! the waiting tokens of each sequence, up to a number of rows, so prefill and decode mix, a finished sequence leaves
 //! at once, and the next one in the queue takes its place in the cache. Prompts of a candidate that begin alike share what
 //! they have in common. Rows of one step may belong to different
-//! candidates. The engine knows nothing of text; [`tokenizer`] and [`chat_template`] do.
+//! candidates. The engine knows nothing of text; [`crate::text`] does.
 
 mod cache;
-pub mod chat_template;
 mod sampling;
-pub mod text;
-pub mod tokenizer;
 
 use crate::adapter::AdapterBank;
 use crate::error::{Error, Result};
@@ -93,6 +90,16 @@ pub struct Limits {
     pub rows: usize,
 }
 
+impl Limits {
+    /// With a key-value cache of so many GiB.
+    pub fn of_cache(gib: f64) -> Self {
+        Self {
+            cache_bytes: (gib * (1_u64 << 30) as f64) as usize,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -154,12 +161,12 @@ impl Engine {
 
     /// Writes a text for every request and hands each over as soon as it has ended, with the number of its request, those
     /// of one step together. Says whether all were written; they are not when `go_on`, which is asked before every step,
-    /// says no. An error of `take` ends the work.
+    /// says no. An error of `report` ends the work.
     pub fn generate_each(
         &mut self,
         requests: &[Request],
         bank: Option<&AdapterBank>,
-        take: &mut dyn FnMut(Vec<(usize, Completion)>) -> Result<()>,
+        report: &mut dyn FnMut(Vec<(usize, Completion)>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
         let sequences = requests.iter().map(|request| Sequence {
@@ -171,14 +178,14 @@ impl Engine {
             candidate: request.candidate,
             work: Work::Write { request, finish: None },
         });
-        let mut take = |some: Vec<(usize, Sequence)>| {
-            take(
+        let mut report = |some: Vec<(usize, Sequence)>| {
+            report(
                 some.into_iter()
                     .map(|(index, done)| (index, done.completion()))
                     .collect(),
             )
         };
-        self.run(sequences.collect(), bank, &mut take, go_on)
+        self.run(sequences.collect(), bank, &mut report, go_on)
     }
 
     /// The natural logarithm of the probability of every completion token, for each request in order.
@@ -197,7 +204,7 @@ impl Engine {
         &mut self,
         requests: &[ScoreRequest],
         bank: Option<&AdapterBank>,
-        take: &mut dyn FnMut(Vec<(usize, Vec<f32>)>) -> Result<()>,
+        report: &mut dyn FnMut(Vec<(usize, Vec<f32>)>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
         let sequences = requests.iter().map(|request| {
@@ -214,14 +221,14 @@ impl Engine {
                 },
             }
         });
-        let mut take = |some: Vec<(usize, Sequence)>| {
-            take(
+        let mut report = |some: Vec<(usize, Sequence)>| {
+            report(
                 some.into_iter()
                     .map(|(index, done)| (index, done.log_probabilities()))
                     .collect(),
             )
         };
-        self.run(sequences.collect(), bank, &mut take, go_on)
+        self.run(sequences.collect(), bank, &mut report, go_on)
     }
 
     /// Brings every sequence to its end, in as few steps as memory allows, unless `go_on` says no.
@@ -229,7 +236,7 @@ impl Engine {
         &mut self,
         sequences: Vec<Sequence<'a>>,
         bank: Option<&AdapterBank>,
-        take: &mut dyn FnMut(Vec<(usize, Sequence<'a>)>) -> Result<()>,
+        report: &mut dyn FnMut(Vec<(usize, Sequence<'a>)>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
         let count = self.cache_blocks(&sequences)?;
@@ -260,7 +267,7 @@ impl Engine {
             let done: Vec<_> = active.extract_if(.., |(_, sequence)| sequence.is_done()).collect();
             done.iter().for_each(|(_, sequence)| blocks.give_back(&sequence.table));
             if !done.is_empty() {
-                take(done)?;
+                report(done)?;
             }
         }
     }
@@ -311,13 +318,13 @@ impl Engine {
     ) -> Result<()> {
         let started = Instant::now();
         let mut left = self.limits.rows;
-        let mut take = vec![0; active.len()];
+        let mut counts = vec![0; active.len()];
         for prefill in [false, true] {
-            for ((_, sequence), take) in active.iter().zip(&mut take) {
+            for ((_, sequence), count) in active.iter().zip(&mut counts) {
                 if (sequence.pending() > 1) == prefill && blocks.is_ready(&sequence.table) {
-                    *take = sequence.pending().min(left);
-                    left -= *take;
-                    sequence.filled_blocks(*take).for_each(|block| blocks.fill(block));
+                    *count = sequence.pending().min(left);
+                    left -= *count;
+                    sequence.filled_blocks(*count).for_each(|block| blocks.fill(block));
                 }
             }
         }
@@ -325,8 +332,8 @@ impl Engine {
         // Rows whose logits are wanted, and whose they are.
         let mut wanted: Vec<(usize, usize)> = Vec::new();
         let mut prompt_rows = 0;
-        for (index, ((_, sequence), &take)) in active.iter().zip(&take).enumerate() {
-            for position in sequence.cached..sequence.cached + take {
+        for (index, ((_, sequence), &count)) in active.iter().zip(&counts).enumerate() {
+            for position in sequence.cached..sequence.cached + count {
                 if sequence.wants_logits(position) {
                     wanted.push((rows.len(), index));
                 }
@@ -352,8 +359,8 @@ impl Engine {
         };
         self.model.forward(&batch, work)?;
         let written_rows = rows.len() - prompt_rows;
-        for ((_, sequence), take) in active.iter_mut().zip(&take) {
-            sequence.cached += take;
+        for ((_, sequence), count) in active.iter_mut().zip(&counts) {
+            sequence.cached += count;
         }
         // Greedy rows need no logits, only their largest.
         let (greedy, others): (Vec<_>, Vec<_>) =
@@ -362,7 +369,7 @@ impl Engine {
         if !greedy.is_empty() {
             let likeliest = self.model.likeliest(work, &of(&greedy))?;
             let answers = likeliest.into_iter().map(Answer::Token);
-            self.take(active, &greedy, answers.collect());
+            self.answer(active, &greedy, answers.collect());
         }
         for wanted in others.chunks(LOGIT_ROWS) {
             let asked = ask(active, wanted);
@@ -373,7 +380,7 @@ impl Engine {
                 .zip(&asked)
                 .map(|(logits, ask)| ask.answer(logits));
             let answers: Vec<Answer> = answers.collect();
-            self.take(active, wanted, answers);
+            self.answer(active, wanted, answers);
         }
         let seconds = started.elapsed().as_secs_f64();
         self.stats.prompt_tokens += prompt_rows;
@@ -382,10 +389,10 @@ impl Engine {
         Ok(())
     }
 
-    fn take(&mut self, active: &mut [(usize, Sequence)], wanted: &[(usize, usize)], answers: Vec<Answer>) {
+    fn answer(&mut self, active: &mut [(usize, Sequence)], wanted: &[(usize, usize)], answers: Vec<Answer>) {
         for (&(_, index), answer) in wanted.iter().zip(answers) {
             self.stats.completion_tokens += usize::from(matches!(answer, Answer::Token(_)));
-            active[index].1.take(answer);
+            active[index].1.accept(answer);
         }
     }
 }
@@ -457,9 +464,9 @@ impl Sequence<'_> {
         }
     }
 
-    /// The blocks whose last token is among the next `take`.
-    fn filled_blocks(&self, take: usize) -> impl Iterator<Item = u32> {
-        self.table.blocks[self.cached / BLOCK..(self.cached + take) / BLOCK]
+    /// The blocks whose last token is among the next `count`.
+    fn filled_blocks(&self, count: usize) -> impl Iterator<Item = u32> {
+        self.table.blocks[self.cached / BLOCK..(self.cached + count) / BLOCK]
             .iter()
             .copied()
     }
@@ -475,7 +482,7 @@ impl Sequence<'_> {
         }
     }
 
-    /// What the next row of logits but `ahead` is for.
+    /// What a row of logits is for: the next one that the sequence waits for, or `ahead` rows after it.
     fn ask(&self, ahead: usize) -> Ask {
         match &self.work {
             Work::Write { request, .. } => {
@@ -492,7 +499,7 @@ impl Sequence<'_> {
         }
     }
 
-    fn take(&mut self, answer: Answer) {
+    fn accept(&mut self, answer: Answer) {
         match (&mut self.work, answer) {
             (Work::Write { request, finish }, Answer::Token(token)) => {
                 if request.stop.contains(&token) {

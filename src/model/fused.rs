@@ -1,13 +1,15 @@
 //! The model on a CPU, through the kernels: each layer is four products, and nothing else passes over memory.
 
+use super::batch::Batch;
 use super::config::{ModelConfig, Module};
-use super::kernels::{self, Input, Int4Group, KvLayer, RopeAngles, Side, attend_row};
-use super::linear::{Linear, Precision, RowSource};
-use super::transformer::{AdapterRows, Batch, LoadOptions};
-use super::weights::{Weights, hex};
+use super::kernels::{self, Input, KvLayer, RopeAngles, attend_row};
+use super::layer::{Layer, embedding, head};
+use super::linear::Linear;
+use super::options::LoadOptions;
+use super::weights::Weights;
+use crate::digest::hex;
 use crate::error::Result;
 use sha2::{Digest, Sha256};
-use std::ops::Range;
 
 /// A model whose passes run through the kernels.
 #[derive(Debug)]
@@ -158,89 +160,7 @@ impl Fused {
     }
 }
 
-/// Loads the embedding; there is none where the head's weights serve.
-pub(super) fn embedding(weights: &Weights, options: LoadOptions) -> Result<Option<Linear>> {
-    let precision = match options.precision {
-        Precision::F32 => Precision::F32,
-        // Rows are only looked up: nothing is gained by making them smaller than bf16.
-        _ => Precision::Bf16,
-    };
-    let own = !weights.config().tied;
-    own.then(|| vocabulary_matrix(weights, "model.embed_tokens.weight", precision, options))
-        .transpose()
-}
-
-/// Loads the head.
-pub(super) fn head(weights: &Weights, options: LoadOptions) -> Result<Linear> {
-    let precision = match options.precision {
-        // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
-        Precision::Int4 => Precision::Int8,
-        other => other,
-    };
-    vocabulary_matrix(weights, weights.config().head_name(), precision, options)
-}
-
-fn vocabulary_matrix(weights: &Weights, name: &str, precision: Precision, options: LoadOptions) -> Result<Linear> {
-    let shape = [weights.config().vocab, weights.config().hidden];
-    let mut rows = |rows: Range<usize>, out: &mut [f32]| weights.rows(name, rows, out);
-    let matrix = Linear::new(precision, options.group_size, shape, None, &mut rows);
-    weights.release();
-    matrix
-}
-
-/// One decoder layer.
-#[derive(Debug)]
-pub(super) struct Layer {
-    pub input_norm: Vec<f32>,
-    /// q, k and v in one product.
-    pub qkv: Linear,
-    pub o: Linear,
-    pub post_attention_norm: Vec<f32>,
-    pub gate: Linear,
-    pub up: Linear,
-    pub down: Linear,
-}
-
 impl Layer {
-    pub fn load(weights: &Weights, index: usize, options: LoadOptions) -> Result<Self> {
-        let config = weights.config();
-        let linear = |modules: &[Module]| {
-            let inputs = config.module_shape(modules[0])[1];
-            let outputs: usize = modules.iter().map(|&module| config.module_shape(module)[0]).sum();
-            let bias: Option<Vec<Vec<f32>>> = modules
-                .iter()
-                .filter(|&&module| weights.has_bias(module))
-                .map(|module| Some(weights.read(&format!("{}.bias", module.path(index)))))
-                .map(Option::transpose)
-                .collect::<Result<_>>()?;
-            let bias = bias.filter(|parts| !parts.is_empty()).map(|parts| parts.concat());
-            let mut rows = Stacked {
-                weights,
-                int4_group: shared_int4_group(weights, index, modules),
-                matrices: modules
-                    .iter()
-                    .map(|&module| (format!("{}.weight", module.path(index)), config.module_shape(module)[0]))
-                    .collect(),
-            };
-            Linear::new(
-                options.precision,
-                options.group_size,
-                [outputs, inputs],
-                bias,
-                &mut rows,
-            )
-        };
-        Ok(Self {
-            input_norm: weights.read(&format!("model.layers.{index}.input_layernorm.weight"))?,
-            qkv: linear(&[Module::Q, Module::K, Module::V])?,
-            o: linear(&[Module::O])?,
-            post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
-            gate: linear(&[Module::Gate])?,
-            up: linear(&[Module::Up])?,
-            down: linear(&[Module::Down])?,
-        })
-    }
-
     /// x + attention, + feed-forward.
     fn forward(
         &self,
@@ -290,74 +210,5 @@ impl Layer {
             out.copy_from_slice(&gated[row * inner..][..inner]);
         });
         self.down.product(input, of_down.as_ref(), true, x)
-    }
-}
-
-/// The rows of several matrices of a file, one matrix after the other.
-struct Stacked<'a> {
-    weights: &'a Weights,
-    int4_group: Option<usize>,
-    /// Names and heights.
-    matrices: Vec<(String, usize)>,
-}
-
-/// The group of the 4-bit blocks that a file has for these modules, if it is the same for all that read one input: gate and
-/// up are two matrices, but their activations are quantized once.
-fn shared_int4_group(weights: &Weights, layer: usize, modules: &[Module]) -> Option<usize> {
-    let modules = match modules {
-        [Module::Gate | Module::Up] => &[Module::Gate, Module::Up],
-        other => other,
-    };
-    let group = |module: &Module| weights.int4_group(&format!("{}.weight", module.path(layer)));
-    let mut groups = modules.iter().map(group);
-    let first = groups.next()??;
-    groups.all(|group| group == Some(first)).then_some(first)
-}
-
-impl RowSource for Stacked<'_> {
-    fn floats(&mut self, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let inputs = out.len() / rows.len().max(1);
-        let (mut first, mut out) = (0, out);
-        for (name, height) in &self.matrices {
-            let here = rows.start.max(first)..rows.end.min(first + height);
-            if !here.is_empty() {
-                let part;
-                (part, out) = out.split_at_mut(here.len() * inputs);
-                self.weights.rows(name, here.start - first..here.end - first, part)?;
-            }
-            first += height;
-        }
-        Ok(())
-    }
-
-    fn int4_group(&self) -> Option<usize> {
-        self.int4_group
-    }
-
-    fn int4(&mut self, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
-        let mut row = row;
-        for (name, height) in &self.matrices {
-            if row < *height {
-                return self.weights.int4_row(name, row, q, groups);
-            }
-            row -= height;
-        }
-        unreachable!("a row of one of the matrices")
-    }
-}
-
-impl<'a> AdapterRows<'a> {
-    /// The side paths of a layer's modules that share one product, each with the column at which it begins.
-    fn side(self, layer: usize, modules: &[(Module, usize)]) -> Option<Side<'a>> {
-        let of_layer = &self.paths[layer];
-        let of_module =
-            |&(module, column): &(Module, usize)| of_layer[module.index()].iter().map(move |path| (path, column));
-        let paths: Vec<_> = modules.iter().flat_map(of_module).collect();
-        (!paths.is_empty()).then_some(Side {
-            paths,
-            bank: self.bank,
-            line: self.line,
-            candidates: self.candidates,
-        })
     }
 }

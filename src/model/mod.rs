@@ -1,20 +1,25 @@
 //! The language model: what it is ([`config`]), its numbers ([`weights`]), its matrix products in the precision of
 //! the run ([`linear`]), the arithmetic between them ([`kernels`]), and the whole of it ([`transformer`]).
 
+mod batch;
 pub mod config;
 mod fused;
 pub mod gguf;
 pub mod kernels;
+mod layer;
 mod library;
 pub mod linear;
 mod map;
+mod options;
 mod plain;
 pub mod safetensors;
 pub mod transformer;
 pub mod weights;
 
+pub use batch::{AdapterRows, Batch, SidePaths};
 pub use config::{ModelConfig, Module};
 pub use kernels::KvKind;
 pub use linear::Precision;
-pub use transformer::{AdapterRows, Batch, Device, LoadOptions, Products, SidePaths, Transformer, Workspace};
+pub use options::{Device, LoadOptions, Products};
+pub use transformer::{Transformer, Workspace};
 pub use weights::Weights;

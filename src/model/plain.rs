@@ -2,13 +2,15 @@
 //! serves GPUs, where int8 and int4 are the library's products. On a CPU it is what the kernels are tested against, and
 //! for that it also takes the weights of int8 and int4 models in f32 and rounds activations as they do.
 
+use super::batch::Batch;
 use super::config::{ModelConfig, Module};
-use super::fused::{Layer, embedding, head};
 use super::kernels::{BLOCK, Core, Form, KvKind, SidePath};
+use super::layer::{Layer, embedding, head};
 use super::library::LibraryWeight;
 use super::linear::Linear;
-use super::transformer::{Batch, Device, LoadOptions, Products};
-use super::weights::{Weights, hex};
+use super::options::{Device, LoadOptions, Products};
+use super::weights::Weights;
+use crate::digest::hex;
 use crate::error::Result;
 use sha2::{Digest, Sha256};
 use tch::{Kind, Tensor};

@@ -7,6 +7,7 @@ use super::config::{Architecture, ModelConfig, Module};
 use super::gguf::{BlockType, Gguf};
 use super::kernels::Int4Group;
 use super::safetensors::SafetensorsFiles;
+use crate::digest::hex;
 use crate::error::{Error, Result};
 use half::f16;
 use sha2::{Digest, Sha256};
@@ -76,14 +77,6 @@ impl Weights {
             Source::Gguf(gguf) => Some(gguf),
             Source::Folder(_) => None,
         }
-    }
-
-    /// Bytes of the weight files.
-    pub fn file_bytes(&self) -> Result<u64> {
-        self.files()
-            .iter()
-            .map(|file| Ok(std::fs::metadata(file).map_err(Error::io(file))?.len()))
-            .sum()
     }
 
     /// SHA-256 of the weight files, in hexadecimal: what caches and manifests know the model by.
@@ -345,11 +338,6 @@ fn hugging_face_name(name: &str) -> String {
         .find(|(own, _)| *own == stem)
         .map_or(stem, |(_, theirs)| theirs);
     format!("{prefix}{stem}.{kind}")
-}
-
-/// Bytes in lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

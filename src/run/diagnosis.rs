@@ -1,8 +1,9 @@
 //! What a run's numbers say about how it goes: too much noise, a step size that leads nowhere, a mean that has collapsed.
 //! Pure functions of what the checkpoint keeps, so a resumed run comes to the same conclusions.
 
-use super::metrics::Row;
-use crate::search::{Evaluation, mean, paired_gain};
+use crate::record::metrics::Row;
+use crate::search::Evaluation;
+use crate::statistics::{mean, paired_gain};
 
 /// Generations that a trend is read from.
 const WINDOW: usize = 3;
@@ -60,11 +61,7 @@ pub fn is_clearly_worse(now: &Evaluation, best: &[f64]) -> bool {
     if best.len() != now.rewards.len() {
         return false;
     }
-    let best = Evaluation {
-        rewards: best.to_vec(),
-        ..now.clone()
-    };
-    let (gain, error) = paired_gain(now, &best);
+    let (gain, error) = paired_gain(&now.rewards, best);
     gain < 0.0 && gain + 3.0 * error < 0.0
 }
 

@@ -5,46 +5,37 @@
 //! A run is a pure function of its config: where it was interrupted, and on how many ranks it went on, can only be seen on
 //! its clocks.
 
-pub mod checkpoint;
 pub mod diagnosis;
-mod directory;
 pub mod interrupt;
-pub mod journal;
-pub mod leaderboard;
-pub mod lock;
-pub mod metrics;
 pub mod progress;
 
 use crate::config::RunConfig;
+use crate::digest::sha256;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
-use crate::model::weights::hex;
+use crate::farm::population::{self, Evaluated, Work};
+use crate::farm::ranks::Ranks;
+use crate::objective::alignment::check_examples;
 use crate::objective::{Objective, Questions, Rollout};
-use crate::population::{self, Evaluated, Work};
-use crate::ranks::Ranks;
-use crate::search::{Evaluation, Fitness, paired_gain};
+use crate::plan::Plan;
+use crate::record::checkpoint::{self, Checkpoint, State};
+use crate::record::journal::Journal;
+use crate::record::metrics::{self, Metrics};
+use crate::record::rollouts::Rollouts;
+use crate::record::{Ending, Mean, Outcome, Row, RunDirectory};
+use crate::report::leaderboard;
+use crate::search::{Evaluation, Fitness};
 use crate::seed::Seed;
+use crate::statistics::{Estimate, paired_gain};
 use crate::strategy::Strategy;
 use crate::task::Split;
 use crate::terminal::{now, say};
-use checkpoint::{Checkpoint, State};
-pub use directory::{Standing, fork, standing};
-use directory::{Texts, prepare, still_there};
-use journal::Journal;
-use lock::Lock;
-use metrics::Metrics;
 use progress::Progress;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// A run under way.
 pub struct Run<'a> {
-    config: &'a RunConfig,
-    directory: PathBuf,
-    /// The root's.
-    _lock: Option<Lock>,
+    plan: &'a Plan,
+    directory: &'a RunDirectory,
     ranks: &'a Ranks,
     objective: &'a mut dyn Objective,
     strategy: Box<dyn Strategy>,
@@ -53,7 +44,7 @@ pub struct Run<'a> {
     digest: String,
     journal: Journal,
     metrics: Metrics,
-    rollouts: Option<Texts>,
+    rollouts: Option<Rollouts>,
     progress: Progress,
     state: State,
     /// The generation of the newest checkpoint.
@@ -62,90 +53,45 @@ pub struct Run<'a> {
     since: Instant,
 }
 
-/// A mean worth keeping: what is exported, and what `essa export` and `essa eval` work from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mean {
-    /// Generations told when it was the mean.
-    pub generation: u64,
-    /// The search vector.
-    pub theta: Vec<f64>,
-    /// Its validation score.
-    pub validation: Fitness,
-    /// Rewards on the validation split, question by question.
-    #[serde(default)]
-    pub rewards: Vec<f64>,
-}
-
-/// Why a run ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// All generations are done.
-    Generations,
-    /// The strategy has nothing more to gain, in its own words.
-    Strategy(String),
-    /// The mean had become clearly worse than the best one, which is kept.
-    Collapse,
-    /// It was asked to end, or its time was up. The same command goes on.
-    Interrupted,
-}
-
-impl std::fmt::Display for StopReason {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match self {
-            Self::Generations => f.write_str("finished"),
-            Self::Strategy(reason) => write!(f, "stopped: {reason}"),
-            Self::Collapse => f.write_str("stopped: the mean collapsed; the best one is kept"),
-            Self::Interrupted => f.write_str("interrupted"),
-        }
-    }
-}
-
-/// What the objective was made of, for the leaderboard.
-#[derive(Clone, Debug, Default)]
-pub struct Labels {
-    /// Base model.
-    pub model: String,
-    /// SHA-256 of its weights.
-    pub model_sha256: String,
-    /// Task.
-    pub task: String,
-}
-
 impl<'a> Run<'a> {
-    /// Makes the run's directory, or goes on with the run that is in it. `strategy` is at its start.
+    /// Begins the run in its directory, which this job has claimed, or goes on with the run that is in it.
     pub fn open(
-        config: &'a RunConfig,
-        directory: &Path,
+        plan: &'a Plan,
+        directory: &'a RunDirectory,
         ranks: &'a Ranks,
         objective: &'a mut dyn Objective,
-        strategy: Box<dyn Strategy>,
     ) -> Result<Self> {
+        let config = &plan.config;
         check_examples(config, &|split| objective.examples(split))?;
         let n = objective.layout().dim();
-        let digest = run_digest(config, objective)?;
-        let lock = ranks.agree(prepare(config, directory, ranks))?;
+        let seed = Seed::new(config.seed);
+        let strategy = config.strategy.build(n, &plan.start, seed.named("strategy"))?;
+        let digest = digest(config, objective)?;
+        ranks.root_says(|| {
+            // A directory counts as begun as soon as it has a config.
+            directory.write_plan(&plan.decided)?;
+            directory.begin(config)
+        })?;
         // The root reads before the others write.
-        let journal = Journal::open(directory, &digest, ranks.rank());
+        let journal = directory.journal(&digest, ranks.rank());
         ranks.agree(Ok(()))?;
         let mut run = Self {
-            config,
-            directory: directory.to_path_buf(),
-            _lock: lock,
+            plan,
+            directory,
             ranks,
             objective,
             strategy,
-            seed: Seed::new(config.seed),
+            seed,
             digest,
             journal,
-            metrics: Metrics::new(directory.join("metrics.csv")),
+            metrics: directory.metrics(),
             rollouts: None,
             progress: Progress::new(config.run.generations, !ranks.is_root()),
             state: State {
                 stop: None,
                 best: Mean {
                     generation: 0,
-                    theta: vec![0.0; n],
+                    theta: plan.start.clone(),
                     validation: Fitness::FAILED,
                     rewards: Vec::new(),
                 },
@@ -153,8 +99,8 @@ impl<'a> Run<'a> {
                 worse: 0,
                 prompts: config.run.prompts,
                 position: 0,
-                num_tokens: 0,
-                rollouts: 0,
+                num_tokens: plan.decided.spent.num_tokens,
+                rollouts: plan.decided.spent.rollouts,
             },
             saved: None,
             since: Instant::now(),
@@ -163,11 +109,22 @@ impl<'a> Run<'a> {
         Ok(run)
     }
 
+    /// The search in a few words.
+    pub fn describe(&self) -> String {
+        format!(
+            "{} on {} numbers, {} candidates × {} prompts",
+            self.strategy.name(),
+            self.plan.start.len(),
+            self.strategy.population(),
+            self.plan.config.run.prompts
+        )
+    }
+
     /// Takes up the newest checkpoint, if there is one.
     fn resume(&mut self) -> Result<()> {
-        let folder = self.directory.join("checkpoints");
+        let folder = self.directory.checkpoints();
         let found = if self.ranks.is_root() {
-            checkpoint::newest(&folder)
+            self.directory.newest_checkpoint()
         } else {
             Ok(Default::default())
         };
@@ -180,11 +137,11 @@ impl<'a> Run<'a> {
             let saved = Checkpoint::from_bytes(&bytes, &folder)?;
             if saved.digest != self.digest {
                 return Err(Error::file(
-                    &self.directory,
+                    self.directory.path(),
                     "holds a run of the same config on another model, adapter or data, whose files have changed since; choose another --out",
                 ));
             }
-            let restored = self.config.strategy.restore(&saved.strategy);
+            let restored = self.plan.config.strategy.restore(&saved.strategy);
             self.strategy = restored.map_err(|error| Error::file(&folder, error.to_string()))?;
             self.state = saved.state;
             self.metrics.resume(saved.metrics);
@@ -192,8 +149,8 @@ impl<'a> Run<'a> {
             rollouts_bytes = saved.rollouts_bytes;
         }
         if self.ranks.is_root() {
-            if self.config.run.rollouts {
-                self.rollouts = Some(Texts::open(&self.directory, rollouts_bytes)?);
+            if self.plan.config.run.rollouts {
+                self.rollouts = Some(self.directory.rollouts(rollouts_bytes)?);
             }
             if self.saved.is_some() {
                 self.keep_best()?;
@@ -211,28 +168,28 @@ impl<'a> Run<'a> {
     }
 
     /// Runs to the end and returns the leaderboard row.
-    pub fn align(mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
-        let done = self.run(labels);
+    pub fn align(mut self) -> Result<(Row, Outcome)> {
+        let done = self.run();
         done.map_err(|source| Error::Run {
             source: Box::new(source),
             saved: match self.saved {
                 Some(generation) => format!(
                     "the run is saved up to generation {generation} in {}, and the same command goes on from there",
-                    self.directory.join("checkpoints").display()
+                    self.directory.checkpoints().display()
                 ),
                 None => "nothing of the run is saved yet".into(),
             },
         })
     }
 
-    fn run(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
+    fn run(&mut self) -> Result<(Row, Outcome)> {
         if self.saved.is_none() {
             self.start()?;
         }
         while self.state.stop.is_none() {
             self.generation()?;
         }
-        self.finish(labels)
+        self.finish()
     }
 
     /// Generation 0: how good is the start?
@@ -246,7 +203,8 @@ impl<'a> Run<'a> {
             terms: evaluation.terms.clone(),
             ..Default::default()
         };
-        self.progress.line(&format!("start  validation {}", score(&evaluation)));
+        self.progress
+            .line(&format!("start  validation {} (95 %)", evaluation.estimate()));
         self.save(row.validated(&evaluation))
     }
 
@@ -268,11 +226,11 @@ impl<'a> Run<'a> {
         self.state.rollouts += evaluated.rollouts.len();
         self.state.position += questions.indices.len();
         self.write_rollouts(Split::Train, &evaluated.rollouts)?;
-        if done >= self.config.run.generations {
-            self.state.stop = Some(StopReason::Generations);
+        if done >= self.plan.config.run.generations {
+            self.state.stop = Some(Outcome::Finished.into());
         }
         if let Some(reason) = &step.stop {
-            self.state.stop = Some(StopReason::Strategy(reason.clone()));
+            self.state.stop = Some(Ending::new(Outcome::Stopped, reason));
         }
 
         let mut row = metrics::Row::new(done, evaluations, &step);
@@ -285,20 +243,23 @@ impl<'a> Run<'a> {
             row.reward_std.unwrap_or(0.0),
             step.sigma
         );
-        let every = self.config.run.validate_every;
+        let every = self.plan.config.run.validate_every;
         if self.state.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
             let Some(evaluation) = self.validate()? else {
                 // The journal knows the generation; it is told again when the run goes on.
                 return Ok(());
             };
-            text += &format!("  validation {}", score(&evaluation));
+            text += &format!("  validation {} (95 %)", evaluation.estimate());
             row = row.validated(&evaluation);
-            if self.state.worse >= diagnosis::COLLAPSED && self.config.run.stop_on_collapse && self.state.stop.is_none()
+            if self.state.worse >= diagnosis::COLLAPSED
+                && self.plan.config.run.stop_on_collapse
+                && self.state.stop.is_none()
             {
-                self.state.stop = Some(StopReason::Collapse);
+                let reason = "the mean collapsed; the best one is kept";
+                self.state.stop = Some(Ending::new(Outcome::Stopped, reason));
             }
         }
-        if self.config.run.racing {
+        if self.plan.config.run.racing {
             let all = evaluations.len() * questions.indices.len();
             text += &format!(
                 "  saved {:.0} %",
@@ -316,7 +277,7 @@ impl<'a> Run<'a> {
 
     /// Looks at the rows so far: asks for more prompts while candidates cannot be told apart, or says what to change.
     fn diagnose(&mut self) {
-        let most = self.config.run.prompts_max.unwrap_or(self.config.run.prompts);
+        let most = self.plan.config.run.prompts_max.unwrap_or(self.plan.config.run.prompts);
         let can_grow = self.state.prompts < most;
         if let Some(advice) = diagnosis::advice(self.metrics.rows(), can_grow) {
             self.progress.line(&format!("advice: {advice}"));
@@ -376,7 +337,7 @@ impl<'a> Run<'a> {
                 rewards: evaluation.rewards.clone(),
             };
             if self.ranks.is_root() {
-                still_there(&self.directory)?;
+                self.directory.still_there()?;
                 self.keep_best()?;
             }
         }
@@ -385,8 +346,8 @@ impl<'a> Run<'a> {
 
     fn keep_best(&self) -> Result<()> {
         self.objective
-            .export(&self.state.best.theta, &self.directory.join("adapter"))?;
-        write_json(&self.directory.join("mean.json"), &self.state.best)
+            .export(&self.state.best.theta, &self.directory.adapter())?;
+        self.directory.write_mean(&self.state.best)
     }
 
     /// Judges search vectors on a whole split. The seed is the split's own, so that every look asks the same.
@@ -415,9 +376,7 @@ impl<'a> Run<'a> {
         let strategy = self.strategy.as_ref();
         // One rank cannot drift from itself.
         let digest = if self.ranks.size() > 1 {
-            hex(&Sha256::digest(
-                serde_json::to_vec(&strategy.state()).expect("JSON of numbers"),
-            ))
+            sha256(serde_json::to_vec(&strategy.state()).expect("JSON of numbers"))
         } else {
             String::new()
         };
@@ -430,7 +389,7 @@ impl<'a> Run<'a> {
             questions,
             digest: &digest,
             known: self.journal.take(generation, split),
-            racing: self.config.run.racing && thetas.is_none(),
+            racing: self.plan.config.run.racing && thetas.is_none(),
         };
         let journal = &mut self.journal;
         let mut record = |rollouts: &[Rollout]| {
@@ -440,11 +399,8 @@ impl<'a> Run<'a> {
         let mut go_on = || !interrupt::requested();
         let evaluated = population::evaluate(self.ranks, self.objective, work, &mut record, &mut go_on)?;
         match &evaluated {
-            Some(evaluated) => {
-                let tokens = |e: &Evaluation| e.prompt_tokens + e.completion_tokens;
-                self.state.num_tokens += evaluated.evaluations.iter().map(tokens).sum::<usize>();
-            }
-            None => self.state.stop = Some(StopReason::Interrupted),
+            Some(evaluated) => self.state.num_tokens += evaluated.tokens(),
+            None => self.state.stop = Some(Outcome::Interrupted.into()),
         }
         Ok(evaluated)
     }
@@ -460,7 +416,7 @@ impl<'a> Run<'a> {
             self.saved = Some(self.strategy.generation());
             return Ok(());
         }
-        still_there(&self.directory)?;
+        self.directory.still_there()?;
         self.metrics.write()?;
         if let Some(texts) = &self.rollouts {
             texts.sync()?;
@@ -469,12 +425,12 @@ impl<'a> Run<'a> {
             format: checkpoint::FORMAT,
             digest: self.digest.clone(),
             generation: self.strategy.generation(),
-            rollouts_bytes: self.rollouts.as_ref().map_or(0, Texts::bytes),
+            rollouts_bytes: self.rollouts.as_ref().map_or(0, Rollouts::bytes),
             state: self.state.clone(),
             metrics: self.metrics.rows().to_vec(),
             strategy: self.strategy.state(),
         };
-        saved.write(&self.directory.join("checkpoints"))?;
+        saved.write(&self.directory.checkpoints())?;
         self.saved = Some(saved.generation);
         Ok(())
     }
@@ -487,110 +443,97 @@ impl<'a> Run<'a> {
     }
 
     /// The test split, once: the start and the chosen mean on the same examples.
-    fn finish(&mut self, labels: &Labels) -> Result<(leaderboard::Row, StopReason)> {
+    fn finish(&mut self) -> Result<(Row, Outcome)> {
         let stop = self.state.stop.clone().expect("the loop ends with a reason");
-        let tested = if stop == StopReason::Interrupted {
+        let tested = if stop.outcome == Outcome::Interrupted {
             None
         } else {
             self.progress.line(&format!(
                 "testing the start and the mean of generation {}",
                 self.state.best.generation
             ));
-            let start = vec![0.0; self.state.best.theta.len()];
-            self.judge(vec![start, self.state.best.theta.clone()], Split::Test)?
+            self.judge(
+                vec![self.plan.start.clone(), self.state.best.theta.clone()],
+                Split::Test,
+            )?
         };
         let stop = if tested.is_none() {
-            StopReason::Interrupted
+            Outcome::Interrupted.into()
         } else {
             stop
         };
-        let mut row = leaderboard::Row {
-            name: self.config.name.clone(),
-            status: stop.to_string(),
+        let labels = self.objective.labels()?;
+        let config = &self.plan.config;
+        let mut row = Row {
+            name: config.name.clone(),
+            status: stop.outcome,
+            reason: stop.reason,
             start_validation: self.state.start_validation.into(),
             best_validation: self.state.best.validation.into(),
             best_generation: self.state.best.generation,
             generations: self.strategy.generation(),
-            model: labels.model.clone(),
-            model_sha256: labels.model_sha256.clone(),
-            precision: format!("{:?}", self.config.model.precision).to_lowercase(),
-            task: labels.task.clone(),
-            space: self.config.space.label(),
+            model: labels.model,
+            model_sha256: labels.model_sha256,
+            precision: format!("{:?}", config.model.precision).to_lowercase(),
+            task: labels.task,
+            space: config.space.label(),
             n: self.state.best.theta.len(),
             strategy: self.strategy.name().into(),
             population: self.strategy.population(),
-            prompts: self.config.run.prompts,
-            seed: self.config.seed,
+            prompts: config.run.prompts,
+            seed: config.seed,
             rollouts: self.state.rollouts,
             num_tokens: self.state.num_tokens,
             wall_s: ((self.metrics.seconds() + self.since.elapsed().as_secs_f64()) * 10.0).round() / 10.0,
-            config_sha256: self.config.digest(),
+            config_sha256: config.digest(),
             essa: env!("CARGO_PKG_VERSION").into(),
             finished: now(),
-            directory: self.directory.display().to_string(),
+            directory: self.directory.path().display().to_string(),
             ..Default::default()
         };
         if let Some([start, mean_of_run]) = tested.as_deref() {
-            let (gain, gain_se) = paired_gain(mean_of_run, start);
+            let (gain, gain_se) = paired_gain(&mean_of_run.rewards, &start.rewards);
+            let ends = |estimate: Estimate| (Some(estimate.low), Some(estimate.high));
             row.test = Some(mean_of_run.fitness.value());
             row.test_se = Some(mean_of_run.standard_error());
+            (row.test_low, row.test_high) = ends(mean_of_run.estimate());
             row.start_test = Some(start.fitness.value());
             row.start_test_se = Some(start.standard_error());
+            (row.start_test_low, row.start_test_high) = ends(start.estimate());
             row.gain = Some(gain);
             row.gain_se = Some(gain_se);
+            (row.gain_low, row.gain_high) = ends(Estimate::of_gain(&mean_of_run.rewards, &start.rewards));
             row.test_examples = start.rewards.len();
         }
         self.progress.finish();
         if self.ranks.is_root() {
-            still_there(&self.directory)?;
-            row.write(&self.directory)?;
-            if stop != StopReason::Interrupted {
+            self.directory.still_there()?;
+            self.directory.write_row(&row)?;
+            if row.status.is_over() {
                 self.journal.remove();
             }
             // The table can always be made again, from the runs' own rows; this run's is written.
-            if let Some(folder) = self.directory.parent().filter(|folder| !folder.as_os_str().is_empty())
+            if let Some(folder) = self
+                .directory
+                .path()
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
                 && let Err(error) = leaderboard::write(folder)
             {
                 say(format_args!("essa: {error}; the leaderboard is left as it was"));
             }
         }
-        Ok((row, stop))
+        let outcome = row.status;
+        Ok((row, outcome))
     }
 }
 
 /// SHA-256 of everything that decides a run.
-fn run_digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
-    Ok(hex(&Sha256::digest(config.digest() + &objective.digest()?)))
-}
-
-/// Whether a task's splits, which have so many examples, are enough for a run.
-pub fn check_examples(config: &RunConfig, examples: &dyn Fn(Split) -> usize) -> Result<()> {
-    let train = examples(Split::Train);
-    let most = config.run.prompts_max.unwrap_or(0).max(config.run.prompts);
-    if most > train {
-        return Err(Error::config(format!(
-            "run.prompts or run.prompts_max is {most}, but the task has only {train} training examples"
-        )));
-    }
-    for (split, name) in [(Split::Validation, "validation"), (Split::Test, "test")] {
-        if examples(split) == 0 {
-            return Err(Error::config(format!(
-                "the task's {name} split is empty; a run needs examples to judge its mean by"
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn score(evaluation: &Evaluation) -> String {
-    format!("{:.3} ± {:.3}", evaluation.fitness.value(), evaluation.standard_error())
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, &serde_json::to_vec(value).expect("JSON of text and numbers"))
+pub fn digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
+    Ok(sha256(config.digest() + &objective.digest()?))
 }
 
 /// For a person: how long a run took.
-pub fn took(row: &leaderboard::Row) -> String {
+pub fn took(row: &Row) -> String {
     progress::duration(Duration::from_secs_f64(row.wall_s))
 }

@@ -31,7 +31,7 @@ pub trait Algorithm: Serialize + DeserializeOwned + Send {
     }
 
     /// Whether it matters how members of the worse half rank among themselves. Where they are all alike to the algorithm, a
-    /// race may drop them before they are known exactly ([`crate::racing`]).
+    /// race may drop them before they are known exactly ([`crate::farm::racing`]).
     fn weighs_the_worse_half(settings: &Self::Settings) -> bool;
 
     /// Its own numbers at the start of a search. Where these are scales of their own, it sets `search.sigma` to the step size

@@ -153,6 +153,14 @@ macro_rules! table_of_algorithms {
         }
 
         impl Kind {
+            /// The name by which a config selects it.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    Self::Auto(_) => "auto",
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
             fn weighs_the_worse_half(&self) -> bool {
                 match self {
                     Self::Auto(settings) => Self::CmaEs(settings.clone()).weighs_the_worse_half(),

@@ -25,9 +25,10 @@ mod word_lists;
 pub use instruction::Kind;
 
 use super::splits::Splits;
-use super::{Example, Message, Split, Task, Terms};
+use super::{Example, Split, Task, Verdict};
 use crate::error::{Error, Result};
 use crate::seed::Seed;
+use crate::text::Message;
 use instruction::Instruction;
 use questions::{Fact, Gold, Question, Topic, Topics};
 use serde::{Deserialize, Serialize};
@@ -123,20 +124,20 @@ impl Instructions {
 }
 
 impl Task for Instructions {
-    fn name(&self) -> &str {
-        "instructions"
+    fn name(&self) -> String {
+        "instructions".into()
     }
 
     fn examples(&self, split: Split) -> &[Example] {
         self.splits.get(split)
     }
 
-    fn judge(&self, example: &Example, response: &str) -> Terms {
+    fn judge(&self, example: &Example, response: &str) -> Verdict {
         let Ok(Reference { instruction, gold }) = Reference::deserialize(&example.reference) else {
-            return Terms::failed();
+            return Verdict::failed();
         };
         let Some(correct) = gold.share(&instruction.content(response)) else {
-            return Terms::failed();
+            return Verdict::failed();
         };
         let closeness = instruction.closeness(response);
         let follows = f64::from(instruction.is_followed(response));
@@ -147,13 +148,13 @@ impl Task for Instructions {
         };
         let reward = form * (1.0 - self.content_weight + self.content_weight * correct);
         let by_kind = format!("follows.{}", instruction.kind().name());
-        let parts = [
+        let terms = [
             ("follows", follows),
             (by_kind.as_str(), follows),
             ("closeness", closeness),
             ("correct", correct),
         ];
-        Terms::new(reward, parts)
+        Verdict::new(reward, terms)
     }
 }
 
@@ -302,9 +303,9 @@ mod tests {
         let task = task(&[Kind::Capitals]);
         let asked = example(Instruction::Capitals, word("cold"));
         let read = |response| {
-            let terms = task.judge(&asked, response);
-            assert_eq!(terms.parts["follows"], terms.parts["follows.capitals"]);
-            (terms.reward, terms.parts["follows"], terms.parts["correct"])
+            let verdict = task.judge(&asked, response);
+            assert_eq!(verdict.terms["follows"], verdict.terms["follows.capitals"]);
+            (verdict.reward, verdict.terms["follows"], verdict.terms["correct"])
         };
         assert_eq!(read("COLD"), (1.0, 1.0, 1.0));
         assert_eq!(read("WARM"), (0.5, 1.0, 0.0));
@@ -384,7 +385,7 @@ mod tests {
             });
         }
         for example in foreign {
-            assert_eq!(task.judge(&example, "cold"), Terms::failed());
+            assert_eq!(task.judge(&example, "cold"), Verdict::failed());
         }
     }
 

@@ -17,12 +17,13 @@
 //! file of their own are carved off train by the seed: test first, then validation, in the order of the file.
 
 use super::splits::{self, Splits};
-use super::{Example, Grade, Message, Split, Task, Terms};
+use super::{Example, Grade, Split, Task, Verdict};
 use crate::error::{Error, Result};
 use crate::reward::answer::{self, Case};
 use crate::reward::format::has_word;
 use crate::reward::number::Number;
 use crate::seed::Seed;
+use crate::text::Message;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -87,6 +88,7 @@ pub enum Judge {
 /// The task.
 #[derive(Debug)]
 pub struct Jsonl {
+    name: String,
     judge: Compiled,
     case: Case,
     graded: Option<Grade>,
@@ -147,7 +149,9 @@ impl Jsonl {
         } else {
             Case::Insensitive
         };
+        let file = config.train.file_stem();
         Ok(Self {
+            name: format!("jsonl {}", file.unwrap_or_default().to_string_lossy()),
             judge: reader.judge,
             case,
             graded: config.graded,
@@ -157,20 +161,20 @@ impl Jsonl {
 }
 
 impl Task for Jsonl {
-    fn name(&self) -> &str {
-        "jsonl"
+    fn name(&self) -> String {
+        self.name.clone()
     }
 
     fn examples(&self, split: Split) -> &[Example] {
         self.splits.get(split)
     }
 
-    fn judge(&self, example: &Example, response: &str) -> Terms {
+    fn judge(&self, example: &Example, response: &str) -> Verdict {
         let Some(gold) = gold(example) else {
-            return Terms::failed();
+            return Verdict::failed();
         };
         let correct = f64::from(self.judge.correct(response, gold, self.case));
-        Terms::new(correct, [("correct", correct)])
+        Verdict::new(correct, [("correct", correct)])
     }
 
     fn graded_by<'a>(&self, example: &'a Example) -> Option<(&'a str, Grade)> {
@@ -542,14 +546,14 @@ mod tests {
         assert_eq!(example.messages[0], Message::system("Be {brief}."));
         assert_eq!(example.messages[1], Message::user("{3} true: a {b} \né"));
         assert_eq!(example.reference, json!({ "answer": "No" }));
-        assert_eq!(task.judge(example, " no\n"), Terms::new(1.0, [("correct", 1.0)]));
-        assert_eq!(task.judge(example, "yes"), Terms::new(0.0, [("correct", 0.0)]));
+        assert_eq!(task.judge(example, " no\n"), Verdict::new(1.0, [("correct", 1.0)]));
+        assert_eq!(task.judge(example, "yes"), Verdict::new(0.0, [("correct", 0.0)]));
         assert!(task.notes().is_empty());
         let foreign = Example {
             reference: json!({ "answer": 3 }),
             ..example.clone()
         };
-        assert_eq!(task.judge(&foreign, "3"), Terms::failed());
+        assert_eq!(task.judge(&foreign, "3"), Verdict::failed());
     }
 
     #[test]

@@ -6,21 +6,22 @@ mod splits;
 
 use crate::error::Result;
 use crate::seed::Seed;
+use crate::text::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Examples, and what a response to one is worth.
 pub trait Task: Send + Sync {
-    /// The name by which a config selects it.
-    fn name(&self) -> &str;
+    /// What a leaderboard calls it.
+    fn name(&self) -> String;
 
     /// The examples of one split, in a fixed order. No example is in two splits.
     fn examples(&self, split: Split) -> &[Example];
 
     /// Judges `response`, the text that the model wrote after `example`'s prompt. Pure; anything goes in, and a
     /// response that cannot be judged is `failed` in the result, never a panic.
-    fn judge(&self, example: &Example, response: &str) -> Terms;
+    fn judge(&self, example: &Example, response: &str) -> Verdict;
 
     /// The answer whose probability is what a candidate earns, and how, where candidates are to be judged by that and not
     /// by what they write ([`crate::objective::Questions::graded`]); for all examples of a task, or for none.
@@ -46,6 +47,12 @@ pub enum TaskConfig {
 }
 
 impl TaskConfig {
+    /// The task of a config whose paths are absolute. Its examples hang on the task alone and not on a run's seed, so that runs of different
+    /// seeds are scored on the same test split.
+    pub fn open(&self) -> Result<Box<dyn Task>> {
+        self.load(Seed::new(0).named("task"), Path::new("."))
+    }
+
     /// Makes or reads the examples. `seed` decides which are made and how one file is split; relative paths are
     /// relative to `base_dir`, the folder of the config file.
     pub fn load(&self, seed: Seed, base_dir: &Path) -> Result<Box<dyn Task>> {
@@ -85,63 +92,28 @@ pub struct Example {
     pub reference: serde_json::Value,
 }
 
-/// One turn of a conversation, in the words of chat templates.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user` or `assistant`.
-    pub role: String,
-    /// The text.
-    pub content: String,
-}
-
-impl Message {
-    /// A turn of the user.
-    pub fn user(content: impl Into<String>) -> Self {
-        Self {
-            role: "user".into(),
-            content: content.into(),
-        }
-    }
-
-    /// The model's turn.
-    pub fn assistant(content: impl Into<String>) -> Self {
-        Self {
-            role: "assistant".into(),
-            content: content.into(),
-        }
-    }
-
-    /// The system's turn.
-    pub fn system(content: impl Into<String>) -> Self {
-        Self {
-            role: "system".into(),
-            content: content.into(),
-        }
-    }
-}
-
 /// The outcome of one judgement.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Terms {
+pub struct Verdict {
     /// What the search maximises, usually in [0, 1].
     pub reward: f64,
     /// What the reward is made of, by name; logged, never optimised by itself.
-    pub parts: BTreeMap<String, f64>,
+    pub terms: BTreeMap<String, f64>,
     /// The judge could not come to a verdict; the reward then stands as configured (0).
     pub failed: bool,
 }
 
-impl Terms {
-    /// A verdict. A reward that is not a finite number is no verdict: that gives [`Terms::failed`]. A part that is not
+impl Verdict {
+    /// A verdict. A reward that is not a finite number is no verdict: that gives [`Verdict::failed`]. A term that is not
     /// finite is left out.
-    pub fn new<'a>(reward: f64, parts: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
+    pub fn new<'a>(reward: f64, terms: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
         if !reward.is_finite() {
             return Self::failed();
         }
-        let finite = parts.into_iter().filter(|(_, value)| value.is_finite());
+        let finite = terms.into_iter().filter(|(_, value)| value.is_finite());
         Self {
             reward,
-            parts: finite.map(|(name, value)| (name.to_owned(), value)).collect(),
+            terms: finite.map(|(name, value)| (name.to_owned(), value)).collect(),
             failed: false,
         }
     }
@@ -175,7 +147,7 @@ pub const LEAST_PROBABILITY: f64 = 1e-3;
 impl Grade {
     /// What an answer earns whose tokens have these log-probabilities; the least there is, and a failure, where one is not
     /// a number.
-    pub fn terms(self, log_probabilities: &[f32]) -> Terms {
+    pub fn verdict(self, log_probabilities: &[f32]) -> Verdict {
         let logarithms = || log_probabilities.iter().map(|&logarithm| f64::from(logarithm));
         let failed = logarithms().any(f64::is_nan);
         let logarithm: f64 = logarithms().map(|own| own.max(LEAST_PROBABILITY.ln())).sum();
@@ -184,10 +156,10 @@ impl Grade {
             Self::Probability => probability,
             Self::LogProbability => logarithm,
         };
-        let parts = [("probability", probability), ("log_probability", logarithm)];
-        Terms {
+        let terms = [("probability", probability), ("log_probability", logarithm)];
+        Verdict {
             failed,
-            ..Terms::new(reward, parts)
+            ..Verdict::new(reward, terms)
         }
     }
 }
@@ -199,13 +171,13 @@ mod tests {
     #[test]
     fn a_wrong_answer_that_is_certain_costs_most() {
         let floor = 0.001_f64.ln();
-        let [sure, unsure, broken] = [-30.0, -3.0, f32::NAN].map(|own| Grade::LogProbability.terms(&[own, -0.5]));
+        let [sure, unsure, broken] = [-30.0, -3.0, f32::NAN].map(|own| Grade::LogProbability.verdict(&[own, -0.5]));
         assert_eq!((sure.reward, unsure.reward, sure.failed), (floor - 0.5, -3.5, false));
         // What is no number is no verdict, and never the better for it.
-        assert!(broken.failed && broken.reward == sure.reward && broken.parts["probability"] == 0.0);
-        let terms = [f32::NEG_INFINITY, 0.0].map(|own| Grade::Probability.terms(&[own, 0.0]));
-        assert!(terms[0].reward == 0.0 && terms[1].reward == 1.0);
-        let small = Grade::Probability.terms(&[-30.0, -1.0]).reward;
+        assert!(broken.failed && broken.reward == sure.reward && broken.terms["probability"] == 0.0);
+        let ends = [f32::NEG_INFINITY, 0.0].map(|own| Grade::Probability.verdict(&[own, 0.0]));
+        assert!(ends[0].reward == 0.0 && ends[1].reward == 1.0);
+        let small = Grade::Probability.verdict(&[-30.0, -1.0]).reward;
         assert!(
             (small / (-31_f64).exp() - 1.0).abs() < 1e-6,
             "a probability has no floor: {small}"
@@ -216,24 +188,24 @@ mod tests {
     #[test]
     fn one_hopeless_prompt_does_not_outvote_the_others() {
         let mean = |hopeless: f32, others: f32| {
-            let of = |own: f32| Grade::LogProbability.terms(&[own]).reward;
+            let of = |own: f32| Grade::LogProbability.verdict(&[own]).reward;
             (of(hopeless) + 19.0 * of(others)) / 20.0
         };
         assert!(mean(-400.0, -0.5) > mean(-300.0, -0.6), "better on nineteen of twenty");
         // A long answer with one impossible token: the others still tell candidates apart.
-        let long = |others: f32| Grade::LogProbability.terms(&[others, -80.0, others]).reward;
+        let long = |others: f32| Grade::LogProbability.verdict(&[others, -80.0, others]).reward;
         assert!(long(-1.0) > long(-2.0));
     }
 
     #[test]
     fn a_verdict_that_is_no_number_is_a_failed_judgement() {
         for reward in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let terms = Terms::new(reward, [("correct", 1.0)]);
-            assert_eq!(terms, Terms::failed());
-            assert!(terms.failed && terms.reward == 0.0 && terms.parts.is_empty());
+            let verdict = Verdict::new(reward, [("correct", 1.0)]);
+            assert_eq!(verdict, Verdict::failed());
+            assert!(verdict.failed && verdict.reward == 0.0 && verdict.terms.is_empty());
         }
-        let terms = Terms::new(0.5, [("correct", 1.0), ("odd", f64::NAN)]);
-        assert!(!terms.failed && terms.parts.len() == 1);
+        let verdict = Verdict::new(0.5, [("correct", 1.0), ("odd", f64::NAN)]);
+        assert!(!verdict.failed && verdict.terms.len() == 1);
     }
 
     #[test]

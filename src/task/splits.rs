@@ -19,7 +19,8 @@ pub(super) struct Splits {
 }
 
 impl Splits {
-    /// Takes what belongs to a split of more protection out of those of less.
+    /// Removes from train what validation or test has, and from validation what test has: a prompt that is in two splits stays in the
+    /// one that is looked at last.
     pub(super) fn new(mut train: Vec<Example>, mut validation: Vec<Example>, test: Vec<Example>) -> Self {
         let removed_from_validation = remove(&mut validation, &test);
         let removed_from_train = remove(&mut train, &test) + remove(&mut train, &validation);
@@ -41,7 +42,7 @@ impl Splits {
     }
 }
 
-/// Takes the examples whose prompt `protected` has out of `examples`; how many they were.
+/// Removes from `examples` those whose prompt is also in `protected`; returns how many.
 pub(super) fn remove(examples: &mut Vec<Example>, protected: &[Example]) -> usize {
     let prompts: HashSet<String> = protected.iter().map(prompt).collect();
     let before = examples.len();
@@ -62,7 +63,7 @@ fn prompt(example: &Example) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Message;
+    use crate::text::Message;
 
     fn examples(prompts: &[&str]) -> Vec<Example> {
         let example = |prompt: &&str| Example {

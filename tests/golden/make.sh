@@ -25,3 +25,4 @@ fi
 "$venv/bin/python" make_pycma.py
 "$venv/bin/python" make_strategies.py
 "$venv/bin/python" make_nes.py
+"$venv/bin/python" make_statistics.py

@@ -1,7 +1,7 @@
 //! A folder with a tiny model and a config, runs of the binary in it on any number of ranks, and what such a run leaves but
 //! for its clocks.
 
-use crate::common::{Missing, skip};
+use crate::support::{Missing, skip};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -177,9 +177,9 @@ fn without_clocks(path: &Path) -> Vec<u8> {
     let mut file = csv::Reader::from_path(path).expect("metrics");
     let header = file.headers().expect("a header").clone();
     let kept: Vec<usize> = (0..header.len())
-        .filter(|&column| !essa::run::metrics::CLOCKS.contains(&&header[column]))
+        .filter(|&column| !essa::record::metrics::CLOCKS.contains(&&header[column]))
         .collect();
-    assert_eq!(header.len() - kept.len(), essa::run::metrics::CLOCKS.len());
+    assert_eq!(header.len() - kept.len(), essa::record::metrics::CLOCKS.len());
     let rows = std::iter::once(header.clone()).chain(file.records().map(|row| row.expect("a row")));
     let line = |row: csv::StringRecord| {
         kept.iter()

@@ -2,23 +2,24 @@
 //! targets hold the same promise with it: no bytes make a reader panic, and a refusal is one line that names the file.
 //! What is several files is one text of bytes, cut at lines of three dashes.
 
-use essa::adapter::Space;
 use essa::adapter::peft::PeftAdapter;
 use essa::config::RunConfig;
-use essa::engine::chat_template::ChatTemplate;
-use essa::engine::tokenizer::Tokenizer;
 use essa::error::{Error, Result};
 use essa::model::config::Architecture;
 use essa::model::gguf::Gguf;
 use essa::model::kernels::Int4Group;
 use essa::model::safetensors::SafetensorsFiles;
 use essa::model::{ModelConfig, Module, Weights};
-use essa::run::checkpoint::{Checkpoint, sealed};
-use essa::run::journal::count_lines;
+use essa::record::checkpoint::{Checkpoint, sealed};
+use essa::record::journal::count_lines;
 use essa::seed::Seed;
+use essa::space::Space;
 use essa::strategy::StrategyConfig;
 use essa::task::jsonl::{Jsonl, JsonlConfig, Judge};
-use essa::task::{Message, Split, Task};
+use essa::task::{Split, Task};
+use essa::text::Message;
+use essa::text::chat_template::ChatTemplate;
+use essa::text::tokenizer::Tokenizer;
 use std::path::{Path, PathBuf};
 
 /// A reader: what it says of the bytes, `None` where it took them.

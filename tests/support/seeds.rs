@@ -1,9 +1,9 @@
 //! Small good files of every kind: what the properties of `tests/hostile.rs` damage, and where the fuzz targets begin.
 
 use super::gguf_writer::GgufWriter;
-use essa::run::Mean;
-use essa::run::checkpoint::{Checkpoint, FORMAT, State};
-use essa::run::metrics::Row;
+use essa::record::Mean;
+use essa::record::checkpoint::{Checkpoint, FORMAT, State};
+use essa::record::metrics::Row;
 use essa::search::Fitness;
 use essa::seed::Seed;
 use essa::strategy::{KINDS, StrategyConfig};
@@ -91,7 +91,7 @@ fn checkpoint(strategy: &str) -> Vec<u8> {
 fn journal() -> Vec<u8> {
     let line = |question: usize| {
         let rollout = json!({"generation": 1, "split": "train", "candidate": 0, "question": question, "prompt_id": "a", "completion": "b", "reward": 0.5,
-            "parts": {"p": 1.0}, "failed": false, "prompt_tokens": 3, "tokens": 2, "finish_reason": "stop"});
+            "terms": {"p": 1.0}, "failed": false, "prompt_tokens": 3, "tokens": 2, "finish_reason": "stop"});
         format!("{rollout}\n")
     };
     format!("{}\n{}{}", json!({"journal": 1, "digest": "d"}), line(0), line(1)).into()

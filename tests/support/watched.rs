@@ -4,13 +4,14 @@
 use essa::config::RunConfig;
 use essa::engine::Finish;
 use essa::error::{Error, Result};
+use essa::farm::ranks::Ranks;
 use essa::objective::{Item, Objective, Questions, Rollout};
-use essa::ranks::Ranks;
-use essa::run::leaderboard::Row;
-use essa::run::{Labels, Run, StopReason};
+use essa::plan::Plan;
+use essa::record::{Outcome, Row, RunDirectory};
+use essa::run::Run;
 use essa::search::Layout;
 use essa::seed::Seed;
-use essa::task::{Split, Terms};
+use essa::task::{Split, Verdict};
 use std::cell::RefCell;
 use std::path::Path;
 
@@ -83,7 +84,7 @@ impl<O: Objective> Objective for Watched<O> {
             (
                 thetas[candidate].clone(),
                 questions.indices[question],
-                rollout.terms.reward,
+                rollout.verdict.reward,
             )
         };
         let mut take = |mut some: Vec<Rollout>| {
@@ -158,7 +159,7 @@ impl Toy {
             prompt_id: format!("{split:?}-{example}"),
             prompt: format!("Where is {example}?"),
             completion: "here".into(),
-            terms: Terms::new(reward, [("close", close)]),
+            verdict: Verdict::new(reward, [("close", close)]),
             prompt_tokens: 3 + example,
             tokens: 2 + example % 3,
             finish_reason: Finish::Stop,
@@ -209,25 +210,17 @@ impl Objective for Toy {
 }
 
 /// One job on a run: its start, or what is left of it.
-pub fn job<O: Objective>(config: &RunConfig, run: &Path, objective: &mut Watched<O>) -> Result<(Row, StopReason)> {
-    let n = objective.layout().dim();
-    let mut config = config.clone();
-    config.strategy = config.strategy.resolve(n)?;
-    let seed = Seed::new(config.seed).named("strategy");
-    let strategy = config.strategy.build(n, &vec![0.0; n], seed)?;
-    let ranks = Ranks::alone();
-    let labels = Labels {
-        model: "model".into(),
-        model_sha256: "sum".into(),
-        task: "task".into(),
-    };
-    Run::open(&config, run, &ranks, objective, strategy)?.align(&labels)
+pub fn job<O: Objective>(config: &RunConfig, run: &Path, objective: &mut Watched<O>) -> Result<(Row, Outcome)> {
+    let plan = Plan::of(config.clone(), objective.layout().dim())?;
+    let (ranks, mut directory) = (Ranks::alone(), RunDirectory::at(run));
+    directory.claim(&plan.config)?;
+    Run::open(&plan, &directory, &ranks, objective)?.align()
 }
 
 /// The last job on a run; its row, and what it asked.
 pub fn finish<O: Objective>(config: &RunConfig, run: &Path, objective: O) -> (Row, Vec<Call>) {
     let mut objective = Watched::new(objective, End::Never);
     let (row, stop) = job(config, run, &mut objective).expect("a run");
-    assert_eq!(stop, StopReason::Generations);
+    assert_eq!(stop, Outcome::Finished);
     (row, objective.calls)
 }

@@ -3,8 +3,8 @@
 //! from the row's own line of the bank. The first half, b ⊙ M (a ⊙ V x), runs where x is made; the second where W x
 //! comes out.
 
+use super::panel::PANEL;
 use super::simd::{dot, simd};
-use super::tile::PANEL;
 
 /// One frozen basis on one weight matrix, as the kernels read it.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,8 +3,8 @@
 //! are small enough, adds up to eight steps of `maddubs` in 16 bits before it widens them. The sums are exact in both,
 //! and the rest is in the order of the safe twin in [`super::tile`].
 
+use super::panel::{PANEL, Panel, PanelScales, Sink};
 use super::quantized::QuantizedRows;
-use super::tile::{PANEL, Panel, PanelScales, Sink};
 use std::arch::x86_64::{
     __m128i, __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_and_si256, _mm256_cvtepi32_ps,
     _mm256_cvtph_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,

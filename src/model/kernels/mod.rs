@@ -18,6 +18,7 @@ mod avx2;
 mod input;
 mod output;
 mod packed;
+mod panel;
 mod quantized;
 mod rows;
 mod simd;
@@ -31,12 +32,13 @@ pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_s
 pub use input::{Form, Input};
 pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};
 pub use packed::{Int4Group, PackedWeight};
+pub use panel::PANEL;
 pub use quantized::QuantizedRows;
 pub use rows::{
     RopeAngles, Softmax, argmax, log_probability, quantize_weights, rms_norm_row, softmax_span_sums, softmax_weights,
     span_maxima,
 };
-pub use tile::{PANEL, Tile};
+pub use tile::Tile;
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};
 
 use rayon::prelude::*;

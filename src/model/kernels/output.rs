@@ -5,8 +5,8 @@ use super::adapter::Side;
 use super::for_row_numbers;
 use super::input::Input;
 use super::packed::{PackedWeight, products};
+use super::panel::{PANEL, Piece, Sink};
 use super::simd::{exp, simd};
-use super::tile::{PANEL, Piece, Sink};
 use super::view::Shared;
 use rayon::prelude::*;
 

@@ -5,8 +5,9 @@
 //! eats: 16 outputs × 4 unsigned bytes times 4 signed bytes of a row. Weights are therefore stored unsigned (int8
 //! plus 128, int4 as it is), and what the shift adds is a multiple of the row's sum, which is known.
 
+use super::panel::{Line, PANEL, Panel, PanelScales, Piece, Sink};
 use super::quantized::QuantizedRows;
-use super::tile::{Line, PANEL, Panel, PanelScales, Piece, Sink, Tile};
+use super::tile::Tile;
 use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;

@@ -1,5 +1,5 @@
-//! Activations as the packed product wants them: rows of int8 with a scale for each group of a row's numbers, and what of a
-//! group the weights' shift and minima are multiplied by.
+//! Activations in int8 as the packed product reads them. A row is quantized in groups, each with a scale. Weights are stored shifted by 128
+//! (int8) or above a minimum (int4), so a product also needs the sum of each group, by which shift and minimum are multiplied.
 
 /// Rows of activations in int8, with one scale a group: x ≈ scale · q.
 #[derive(Clone, Debug, Default)]

@@ -1,8 +1,8 @@
 //! The tile in AVX-512 VNNI: one instruction multiplies 16 outputs × 4 unsigned bytes of weights with 4 signed bytes of a row
 //! and adds them up, exactly. Its safe twin is in [`super::tile`].
 
+use super::panel::{PANEL, Panel, PanelScales, Sink};
 use super::quantized::QuantizedRows;
-use super::tile::{PANEL, Panel, PanelScales, Sink};
 use std::arch::x86_64::{
     __m256i, __m512, _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_fmadd_ps,
     _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mul_ps, _mm512_set1_epi8, _mm512_set1_epi32, _mm512_set1_ps,

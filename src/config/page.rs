@@ -1,0 +1,112 @@
+//! The reference page of all keys, `docs/configuration.md`.
+
+/// One knob of the reference page.
+pub struct Knob {
+    /// The key, with its table.
+    pub key: &'static str,
+    /// Type and unit.
+    pub kind: &'static str,
+    /// Default, as TOML; a dash where it must be given or is computed.
+    pub default: &'static str,
+    /// What is accepted.
+    pub range: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+}
+
+macro_rules! knobs {
+    ($($key:literal, $kind:literal, $default:literal, $range:literal, $meaning:literal;)*) => {
+        &[$(Knob { key: $key, kind: $kind, default: $default, range: $range, meaning: $meaning }),*]
+    };
+}
+
+/// Every knob, in the order of the reference page.
+pub const KNOBS: &[Knob] = knobs! {
+    "name", "string", "\"run\"", "a folder's name", "Names the run, and its directory under `runs/` unless `--out` is given.";
+    "seed", "integer", "1", "≥ 0", "The root of all random numbers of the run.";
+    "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model. Llama and Qwen2/2.5.";
+    "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`, `int4`", "What the base model's matrix products are computed in. In int8 and int4 a text does not depend on its neighbours in the batch. int4 takes a GGUF's 4-bit blocks as they are, and keeps the head in int8.";
+    "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`, `cuda`", "Where the model runs; `cuda` is one GPU a rank. On a GPU int8 and int4 are libtorch's products, and the cache cannot be int8.";
+    "model.group_size", "integer", "64", "32, 64, 128", "int4: how many weights share a scale, where the file has not decided that already.";
+    "model.kv_cache", "string", "as the precision", "`f32`, `bf16`, `int8`", "What keys and values are kept in: without it f32 beside f32, and bf16 otherwise. int8 has a scale for each token and head.";
+    "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
+    "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
+    "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
+    "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`, `mix`, `decoding`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others; `mix` searches the weights of a sum of adapters, which begins at their average; `decoding` searches temperature and top_p, and leaves them as `generation_config.json` beside the adapter.";
+    "space.also", "list of tables", "[]", "each like `[space]`", "More spaces on the same model, searched together; the adapter that leaves is one of the summed rank.";
+    "space.layers", "two integers", "all", "[first, end)", "Which layers are searched.";
+    "space.budget", "integer", "–", "≥ 1", "At most so many numbers are searched: each slot of the search vector is moved by itself before the run, and those that change the most texts are chosen. `sensitivity.csv` keeps what was found, `space.only` what was chosen.";
+    "space.only", "list", "all", "beginnings of names, up to a dot, such as `model.layers.3.self_attn`", "Which slots of the search vector are searched; what an adapter does in the others stays. With `space.also` the names of the first space begin with `0.`, of the second with `1.` and so on, and those of a mix with `adapter0.`; a name without that means all of them.";
+    "space.subspace", "integer", "–", "≥ 1", "Searches θ = P z, z of so many numbers, with a random P of the run's seed, instead of all of θ.";
+    "space.part", "string", "\"principal\"", "`principal`, `minor`", "spectral: the largest or the smallest components.";
+    "space.rank", "integer", "8", "1 … smaller side of a matrix", "spectral, core: components a matrix; n = layers × modules × rank, or × rank².";
+    "space.alpha", "share", "1.0", "0 < α ≤ 1", "lora-svd: the top ⌊α·r⌋ singular values of both factors are searched.";
+    "space.offsets", "string", "\"relative\"", "`relative`, `absolute`", "lora-svd: σ (1 + θ), or σ + θ as in the paper.";
+    "space.adapters", "list of paths", "–", "PEFT LoRA directories", "mix: the adapters, relative to the file as all paths are.";
+    "space.per", "string", "\"module\"", "`module`, `adapter`", "mix: a weight for each matrix of each adapter, or one for each adapter.";
+    "space.settings", "list", "both", "`temperature`, `top_p`", "decoding: which settings of `[generation]` are searched; they begin at their values there.";
+    "space.modules", "list", "q, k, v, o", "`q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj`, `down_proj`", "Which matrices of every layer are searched.";
+    "strategy.kind", "string", "\"auto\"", "`auto`, `cma-es`, `sep-cma-es`, `lm-ma-es`, `open-es`, `xnes`, `snes`, `cem`, `random-search`", "`auto` is `cma-es` up to n = 2048 and `sep-cma-es` above. Full CMA-ES with step-size control (n ≤ 8192); the same with a diagonal covariance, linear in n; LM-MA-ES, a few learnt directions, for n in the tens of thousands; OpenAI-ES; the natural evolution strategies, xNES with a full covariance (n ≤ 4096; slow from n ≈ 100 on) and SNES with a σ for each number; and as baselines the cross-entropy method and random search.";
+    "strategy.population", "integer", "4 + ⌊3 ln n⌋", "2 … 1048576, even when antithetic", "λ, candidates a generation.";
+    "strategy.sigma", "number", "0.1", "> 0", "σ0, the standard deviation of each number of the first candidates.";
+    "strategy.max_step", "number", "–", "> 0", "A trust region: the mean moves no further in a generation, as `step_norm` measures it.";
+    "strategy.restarts", "integer", "0", "as often as the population can double up to 1048576", "How often a strategy that asks to stop begins again from the start, with twice the population (IPOP).";
+    "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean (not in random-search).";
+    "strategy.active", "boolean", "false", "", "cma-es, sep-cma-es: the worse half pushes the covariance away (negative weights).";
+    "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
+    "strategy.learning_rate", "number", "from σ", "> 0", "open-es: length of a step.";
+    "strategy.optimizer", "string", "\"adam\"", "`adam`, `momentum`", "open-es: what turns gradient estimates into steps.";
+    "strategy.momentum", "share", "0.9", "0 ≤ β < 1", "open-es: how much of the running mean of gradients is kept.";
+    "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
+    "strategy.shaping", "string", "\"centred-ranks\"", "`centred-ranks`, `z-score`, `utilities`", "open-es: how fitness becomes weights; `utilities` are those of natural evolution strategies.";
+    "strategy.weight_decay", "share", "0.0", "0 ≤ w < 1", "open-es: the part of the mean that a generation takes away.";
+    "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
+    "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";
+    "strategy.extra_noise", "number", "0.05 σ0", "≥ 0", "cem: the standard deviation that each generation adds to every σ, as variances add.";
+    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
+    "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
+    "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
+    "task.train_size", "examples", "512", "1 … 1048576", "instructions: examples that judge candidates.";
+    "task.validation_size", "examples", "128; jsonl 256", "≥ 1", "Examples that judge the mean; jsonl: carved off train where there is no file.";
+    "task.test_size", "examples", "256", "≥ 1", "Examples that judge the result; jsonl: carved off train where there is no file.";
+    "task.content_weight", "share", "0.5", "0 … 1", "instructions: the part of the reward that right content earns.";
+    "task.partial_credit", "share", "0.0", "0 … 1", "instructions: what coming near an instruction earns.";
+    "task.train", "path", "–", "JSON lines", "jsonl: rows that judge candidates.";
+    "task.validation", "path", "–", "JSON lines", "jsonl: rows that judge the mean.";
+    "task.test", "path", "–", "JSON lines", "jsonl: rows that judge the result.";
+    "task.prompt", "template", "–", "`{column}`, `{{` and `}}` for braces", "jsonl: the user's turn.";
+    "task.system", "string", "the chat template's", "", "The system's turn.";
+    "task.answer", "column", "–", "", "jsonl: the column with the gold answer.";
+    "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
+    "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
+    "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
+    "task.graded", "string", "–", "`probability`, `log_probability`", "jsonl: has candidates judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, or by its logarithm, instead of by a text. `log_probability` makes certainty of a wrong answer cost the most, though no token more than one of probability 0.001. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
+    "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
+    "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
+    "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
+    "generation.top_k", "tokens", "0", "≥ 0", "Keeps this many likeliest tokens; 0 keeps all.";
+    "run.generations", "integer", "20", "≥ 1", "Generations.";
+    "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
+    "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
+    "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
+    "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
+    "run.racing", "boolean", "false", "", "Whether candidates that are behind after a quarter and after half of the prompts drop out; those that stay are scored on all prompts. Only with strategies to which the worse half is all alike: not open-es but with `utilities`, nor `active`, nor an `elite` above 0.5. `rollouts` in metrics.csv says what was saved.";
+    "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
+    "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
+};
+
+/// The reference page, from [`KNOBS`].
+pub fn reference_page() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nMade from `src/config/page.rs`; a test holds it against the code. A run is one TOML file; `essa align CONFIG --set key=value`\n\
+         overrides a key. Relative paths are relative to the file. Unknown keys are refused. `config.toml` in a run's directory\n\
+         is the resolved copy, every default written out.\n\n| key | type | default | accepted | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for knob in KNOBS {
+        page += &format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            knob.key, knob.kind, knob.default, knob.range, knob.meaning
+        );
+    }
+    page
+}

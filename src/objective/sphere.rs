@@ -1,0 +1,73 @@
+//! A test function in place of a model.
+
+use super::{Item, Objective, Questions, Rollout};
+use crate::engine::Finish;
+use crate::error::Result;
+use crate::search::Layout;
+use crate::task::{Split, Verdict};
+use std::path::Path;
+
+/// −‖θ − target‖², the same on every question: a smoke test of everything above an objective.
+pub struct Sphere {
+    layout: Layout,
+    target: f64,
+}
+
+impl Sphere {
+    /// In `n` dimensions, with the optimum at `target` in each.
+    pub fn new(n: usize, target: f64) -> Self {
+        Self {
+            layout: Layout::new([("x".to_string(), n)]),
+            target,
+        }
+    }
+}
+
+impl Objective for Sphere {
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn examples(&self, _: Split) -> usize {
+        8
+    }
+
+    fn evaluate(
+        &mut self,
+        thetas: &[Vec<f64>],
+        _: &Questions,
+        items: &[Item],
+        report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        let value = |theta: &Vec<f64>| -theta.iter().map(|x| (x - self.target).powi(2)).sum::<f64>();
+        for item in items {
+            if !go_on() {
+                return Ok(false);
+            }
+            report(vec![Rollout {
+                item: *item,
+                prompt_id: item.question.to_string(),
+                prompt: String::new(),
+                completion: String::new(),
+                verdict: Verdict {
+                    reward: value(&thetas[item.candidate]),
+                    ..Default::default()
+                },
+                prompt_tokens: 0,
+                tokens: 0,
+                finish_reason: Finish::Stop,
+            }])?;
+        }
+        Ok(true)
+    }
+
+    fn digest(&self) -> Result<String> {
+        Ok(format!("sphere {} around {}", self.layout.dim(), self.target))
+    }
+
+    fn export(&self, theta: &[f64], directory: &Path) -> Result<()> {
+        let json = serde_json::to_string(theta).expect("JSON of numbers");
+        crate::files::write_atomically(&directory.join("theta.json"), json.as_bytes())
+    }
+}

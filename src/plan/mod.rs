@@ -1,0 +1,232 @@
+//! What is decided before the first generation, as a value: [`Plan`]. Each decision has its reason, and what was measured for it is
+//! counted. In this order: which slots of the space a budget goes to ([`budget`]), which strategy and with how many candidates (by the
+//! dimension that this leaves), σ0 ([`calibration`]), and where the search begins. A run that goes on decides nothing again.
+
+pub mod budget;
+pub mod calibration;
+pub mod forecast;
+pub mod probing;
+pub mod sweep;
+
+use crate::config::RunConfig;
+use crate::error::{Error, Result};
+use crate::farm::ranks::Ranks;
+use crate::objective::{Alignment, Objective};
+use crate::record::RunDirectory;
+use crate::search::Slot;
+use crate::seed::Seed;
+use crate::statistics::mean;
+use crate::strategy::{Kind, LARGEST_FULL};
+use budget::Sensitivity;
+use probing::{Probing, Spent};
+use serde::{Deserialize, Serialize};
+
+/// All that a run needs to know before its first generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The config with everything decided and every default written out: what `config.toml` holds.
+    pub config: RunConfig,
+    /// θ of the start, `[n]`: where the search begins, and what the result is held against.
+    pub start: Vec<f64>,
+    /// How it was decided: what `plan.json` holds.
+    pub decided: Decided,
+}
+
+/// Decisions and their cost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    /// In the order in which they were made.
+    pub decisions: Vec<Decision>,
+    /// What measuring for them cost.
+    pub spent: Spent,
+}
+
+/// One key that the config had left open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decision {
+    /// Of the config.
+    pub key: String,
+    /// What it is now.
+    pub value: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// θ of the start, `[n]`. Every space lays its zero where the search is to begin: at the base model, or at the supervised adapter.
+pub fn start(n: usize) -> Vec<f64> {
+    vec![0.0; n]
+}
+
+impl Plan {
+    /// What a config comes to on `n` numbers where nothing has to be measured.
+    pub fn of(mut config: RunConfig, n: usize) -> Result<Self> {
+        let mut decided = Decided::default();
+        resolve_strategy(&mut config, n, &mut decided)?;
+        Ok(Self {
+            config,
+            start: start(n),
+            decided,
+        })
+    }
+
+    /// Decides, by measuring where the config asks for it; tables of that go into `directory`. `from` is where the run is that goes on, or is
+    /// forked: the config has its decisions, and nothing is measured again. None when the run was asked to end.
+    pub fn decide(
+        ranks: &Ranks,
+        mut config: RunConfig,
+        from: Option<&RunDirectory>,
+        objective: &mut Alignment,
+        directory: &RunDirectory,
+        say: &(dyn Fn(&str) + Sync),
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Option<Self>> {
+        let earlier: Option<Decided> = ranks.root_says(|| match from {
+            Some(from) => from.plan(),
+            None => Ok(None),
+        })?;
+        let mut decided = Decided::default();
+        if let Some(budget) = config.space.budget.filter(|_| config.space.only.is_none()) {
+            let slots: Vec<Slot> = objective.space().adapter_slots().cloned().collect();
+            let mut probing = Probing {
+                ranks,
+                objective,
+                go_on,
+                spent: decided.spent,
+            };
+            let Some(found) = choose_slots(&config, budget, &slots, &mut probing)? else {
+                return Ok(None);
+            };
+            decided.spent = probing.spent;
+            let chosen: Vec<&Sensitivity> = found.iter().filter(|slot| slot.chosen).collect();
+            let reason = shares_of_texts(&found);
+            say(&format!(
+                "sensitivity: {} of {} slots chosen, {} numbers; {reason}",
+                chosen.len(),
+                found.len(),
+                chosen.iter().map(|slot| slot.numbers).sum::<usize>(),
+            ));
+            decided.note(
+                "space.only",
+                format!("{} of {} slots", chosen.len(), found.len()),
+                reason,
+            );
+            config.space.only = Some(chosen.into_iter().map(|slot| slot.slot.clone()).collect());
+            ranks.root_says(|| directory.write_table("sensitivity", &found))?;
+            let space = ranks.agree(config.open_space(&objective.opened().weights, say))?;
+            objective.search(space);
+        }
+        let n = objective.layout().dim();
+        let kind = ranks.agree(resolve_strategy(&mut config, n, &mut decided))?;
+        kind.iter().for_each(|reason| say(reason));
+        if config.run.calibrate_sigma && from.is_none() {
+            let guess = config.strategy.sigma.expect("a resolved strategy has a sigma");
+            let seed = Seed::new(config.seed).named("calibration");
+            let mut probing = Probing {
+                ranks,
+                objective,
+                go_on,
+                spent: decided.spent,
+            };
+            let questions = probing.questions(seed, config.run.prompts);
+            let found = calibration::calibrate(&mut probing, &start(n), &questions, guess, seed.named("noise"))?;
+            let Some((sigma, probes)) = found else { return Ok(None) };
+            decided.spent = probing.spent;
+            for probe in &probes {
+                say(&format!(
+                    "calibration: σ {:<9.4} {:>3.0} % of texts changed, reward {:.3}",
+                    probe.sigma,
+                    100.0 * probe.changed,
+                    probe.reward
+                ));
+            }
+            say(&format!("calibration: σ0 = {sigma:.4}"));
+            decided.note("strategy.sigma", format!("{sigma:.4}"), calibration::REASON);
+            ranks.root_says(|| directory.write_table("calibration", &probes))?;
+            config.strategy.sigma = Some(sigma);
+            config.strategy = ranks.agree(config.strategy.resolve(n))?;
+        }
+        Ok(Some(Self {
+            config,
+            start: start(n),
+            decided: earlier.unwrap_or(decided),
+        }))
+    }
+}
+
+impl Decided {
+    fn note(&mut self, key: &str, value: impl ToString, reason: impl Into<String>) {
+        self.decisions.push(Decision {
+            key: key.into(),
+            value: value.to_string(),
+            reason: reason.into(),
+        });
+    }
+}
+
+/// Fills in what the strategy leaves to n, and notes it. Returns what to say of a strategy that was chosen by n.
+fn resolve_strategy(config: &mut RunConfig, n: usize, decided: &mut Decided) -> Result<Option<String>> {
+    let asked = config.strategy.clone();
+    config.strategy = asked.resolve(n)?;
+    let mut said = None;
+    if matches!(asked.kind, Kind::Auto(_)) {
+        let (chosen, reason) = if n > LARGEST_FULL {
+            let reason =
+                format!("n = {n} is above {LARGEST_FULL}, where a full covariance matrix learns nothing in time");
+            said = Some(format!("strategy: sep-cma-es, because {reason}"));
+            ("sep-cma-es", reason)
+        } else {
+            (
+                "cma-es",
+                format!("n = {n} is at most {LARGEST_FULL}, so a full covariance matrix can be learned"),
+            )
+        };
+        decided.note("strategy.kind", chosen, reason);
+    }
+    Ok(said)
+}
+
+/// Spends `space.budget`. None when the run was asked to end.
+fn choose_slots(
+    config: &RunConfig,
+    budget: usize,
+    slots: &[Slot],
+    probing: &mut Probing,
+) -> Result<Option<Vec<Sensitivity>>> {
+    let n = probing.objective.layout().dim();
+    let least = slots.iter().map(|slot| slot.len).min().unwrap_or(0);
+    let strategy = probing.ranks.agree(if budget < least {
+        Err(Error::config(format!(
+            "space.budget is {budget}, and the smallest slot has {least} numbers; raise it to at least that"
+        )))
+    } else {
+        config.strategy.resolve(n)
+    })?;
+    let sigma = strategy.sigma.expect("a resolved strategy has a sigma");
+    let seed = Seed::new(config.seed).named("sensitivity");
+    let questions = probing.questions(seed, budget::QUESTIONS);
+    budget::probe(
+        probing,
+        &start(n),
+        slots,
+        &questions,
+        (sigma, budget),
+        seed.named("noise"),
+    )
+}
+
+fn shares_of_texts(found: &[Sensitivity]) -> String {
+    let share = |chosen: bool| {
+        let changed = found
+            .iter()
+            .filter(|slot| slot.chosen == chosen)
+            .map(|slot| slot.changed);
+        100.0 * mean(&changed.collect::<Vec<_>>())
+    };
+    format!(
+        "moved alone, they change {:.0} % of the texts and the others {:.0} %",
+        share(true),
+        share(false)
+    )
+}

@@ -1,0 +1,3 @@
+//! What readers of finished runs are shown.
+
+pub mod leaderboard;
