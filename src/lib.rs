@@ -33,6 +33,7 @@ pub mod engine;
 pub mod error;
 pub mod farm;
 pub mod files;
+pub mod judge;
 pub mod language_model;
 pub mod linalg;
 pub mod model;

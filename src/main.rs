@@ -6,6 +6,7 @@ use essa::commands::align::{self, AlignArguments};
 use essa::commands::evaluate::{self, EvalArguments};
 use essa::commands::export::{self, ExportArguments};
 use essa::commands::generate::{self, GenerateArguments};
+use essa::commands::judge::{self, JudgeArguments};
 use essa::commands::leaderboard::{self, LeaderboardArguments};
 use essa::commands::score::{self, ScoreArguments};
 use essa::commands::sweep::{self, SweepArguments};
@@ -37,6 +38,8 @@ enum Command {
     Leaderboard(LeaderboardArguments),
     /// Writes a text for every prompt of a file.
     Generate(GenerateArguments),
+    /// Judges stored responses as a benchmark does.
+    Judge(JudgeArguments),
     /// Writes the log-probability of every completion token of a file.
     Score(ScoreArguments),
 }
@@ -61,6 +64,7 @@ fn run(command: &Command) -> Result<Outcome> {
         Command::Export(arguments) => export::export(arguments),
         Command::Leaderboard(arguments) => leaderboard::print(arguments),
         Command::Generate(arguments) => generate::generate(arguments),
+        Command::Judge(arguments) => judge::judge(arguments),
         Command::Score(arguments) => score::score(arguments),
     }?;
     Ok(Outcome::Finished)

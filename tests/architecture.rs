@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 18] = [
     &["farm"],
     &["objective"],
     &["config"],
-    &["strategy", "language_model", "space"],
+    &["strategy", "language_model", "space", "judge"],
     &["engine", "task"],
     &["adapter", "reward"],
     &["text"],

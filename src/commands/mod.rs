@@ -4,6 +4,7 @@ pub mod align;
 pub mod evaluate;
 pub mod export;
 pub mod generate;
+pub mod judge;
 pub mod leaderboard;
 pub mod score;
 pub mod sweep;
