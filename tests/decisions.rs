@@ -230,6 +230,11 @@ fn a_plan_has_reasons_and_its_cost_is_the_runs() {
         })
         .collect();
     assert_eq!(keys, ["space.only", "strategy.kind", "strategy.sigma"]);
+    let plain = fs::read_to_string(desk.path("runs/plain/plan.json")).expect("a plan");
+    assert!(
+        plain.contains("strategy.sigma") && !plain.contains("strategy.population"),
+        "{plain}"
+    );
     // Both ways for each of eight slots of rank 2, and the start, on six questions; for σ the start and six candidates at each step,
     // on four.
     let lines = |name: &str| {

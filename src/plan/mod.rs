@@ -184,6 +184,13 @@ fn resolve_strategy(config: &mut RunConfig, n: usize, decided: &mut Decided) -> 
         };
         decided.note("strategy.kind", chosen, reason);
     }
+    if let (None, Some(population)) = (asked.population, config.strategy.population) {
+        let reason = format!("4 + ⌊3 ln n⌋ with n = {n}, rounded up where candidates come in pairs");
+        decided.note("strategy.population", population, reason);
+    }
+    if let (None, Some(sigma), false) = (asked.sigma, config.strategy.sigma, config.run.calibrate_sigma) {
+        decided.note("strategy.sigma", sigma, "the default");
+    }
     Ok(said)
 }
 
