@@ -21,7 +21,7 @@ pub trait RowJudge: Sync {
 /// What came of one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Judged {
-    /// Its terms; the first of the judge's own order is the reward.
+    /// Its terms, and which of them is the reward.
     pub verdict: Verdict,
     /// Judgements of its parts, by name: an instruction each. They are summed up part by part and not row by row.
     pub parts: Vec<(&'static str, Vec<bool>)>,
