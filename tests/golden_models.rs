@@ -6,7 +6,7 @@ mod support;
 use essa::adapter::peft::PeftAdapter;
 use essa::engine::{Engine, Limits, Request, Sampling};
 use essa::language_model::LanguageModel;
-use essa::model::{Module, Precision, Transformer, Weights};
+use essa::model::{Module, Precision, Transformer, Weights, weight_bytes};
 use essa::seed::Seed;
 use essa::space::Space;
 use essa::space::lora_svd::{Offsets, lora_svd};
@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::Path;
-use support::{Item, assert_agrees, bank, engine, fixture, json};
+use support::{Item, assert_agrees, bank, engine, fixture, json, real_model};
 
 const ATTENTION: [Module; 4] = [Module::Q, Module::K, Module::V, Module::O];
 
@@ -39,6 +39,26 @@ struct Spectral {
     k: usize,
     offsets: BTreeMap<String, Vec<f64>>,
     items: Vec<Item>,
+}
+
+/// What `essa align --dry-run` says of the weights is what they take, to the byte.
+#[test]
+fn what_weights_take_is_known_before_they_are_loaded() {
+    let models = [
+        "llama-tied-gqa1",
+        "llama-untied-gqa3",
+        "qwen2-tied-gqa3",
+        "qwen2-untied-gqa4",
+    ]
+    .map(fixture);
+    for path in models.into_iter().chain(real_model()) {
+        let weights = Weights::open(&path).expect("a model");
+        for precision in [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4] {
+            let loaded = Transformer::load(&weights, precision.into()).expect("a model");
+            let told = weight_bytes(&weights, precision.into());
+            assert_eq!(told, loaded.weight_bytes(), "{} in {precision:?}", path.display());
+        }
+    }
 }
 
 #[test]

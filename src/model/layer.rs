@@ -1,12 +1,21 @@
 //! The weights of a decoder layer, of the embedding and of the head, as they are read from a file.
 
 use super::config::Module;
-use super::kernels::Int4Group;
+use super::kernels::{Int4Group, PackedWeight};
 use super::linear::{Linear, Precision, RowSource};
 use super::options::LoadOptions;
 use super::weights::Weights;
 use crate::error::Result;
 use std::ops::Range;
+
+/// The products of a layer, each of modules that read one input.
+const PRODUCTS: [&[Module]; 5] = [
+    &[Module::Q, Module::K, Module::V],
+    &[Module::O],
+    &[Module::Gate],
+    &[Module::Up],
+    &[Module::Down],
+];
 
 /// One decoder layer.
 #[derive(Debug)]
@@ -52,23 +61,19 @@ impl Layer {
         };
         Ok(Self {
             input_norm: weights.read(&format!("model.layers.{index}.input_layernorm.weight"))?,
-            qkv: linear(&[Module::Q, Module::K, Module::V])?,
-            o: linear(&[Module::O])?,
+            qkv: linear(PRODUCTS[0])?,
+            o: linear(PRODUCTS[1])?,
             post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
-            gate: linear(&[Module::Gate])?,
-            up: linear(&[Module::Up])?,
-            down: linear(&[Module::Down])?,
+            gate: linear(PRODUCTS[2])?,
+            up: linear(PRODUCTS[3])?,
+            down: linear(PRODUCTS[4])?,
         })
     }
 }
 
 /// Loads the embedding; there is none where the head's weights serve.
 pub(super) fn embedding(weights: &Weights, options: LoadOptions) -> Result<Option<Linear>> {
-    let precision = match options.precision {
-        Precision::F32 => Precision::F32,
-        // Rows are only looked up: nothing is gained by making them smaller than bf16.
-        _ => Precision::Bf16,
-    };
+    let precision = embedding_precision(options.precision);
     let own = !weights.config().tied;
     own.then(|| vocabulary_matrix(weights, "model.embed_tokens.weight", precision, options))
         .transpose()
@@ -76,12 +81,50 @@ pub(super) fn embedding(weights: &Weights, options: LoadOptions) -> Result<Optio
 
 /// Loads the head.
 pub(super) fn head(weights: &Weights, options: LoadOptions) -> Result<Linear> {
-    let precision = match options.precision {
-        // In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
+    let precision = head_precision(options.precision);
+    vocabulary_matrix(weights, weights.config().head_name(), precision, options)
+}
+
+/// Rows of the embedding are only looked up: nothing is gained by making them smaller than bf16.
+fn embedding_precision(precision: Precision) -> Precision {
+    match precision {
+        Precision::F32 => Precision::F32,
+        _ => Precision::Bf16,
+    }
+}
+
+/// In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
+fn head_precision(precision: Precision) -> Precision {
+    match precision {
         Precision::Int4 => Precision::Int8,
         other => other,
+    }
+}
+
+/// Bytes that the weights will take in memory on a CPU, known before they are loaded.
+pub fn weight_bytes(weights: &Weights, options: LoadOptions) -> usize {
+    let config = weights.config();
+    let matrix = |[rows, columns]: [usize; 2], precision: Precision, group: usize| match precision {
+        Precision::F32 => 4 * rows * columns,
+        Precision::Bf16 => 2 * rows * columns,
+        Precision::Int8 => PackedWeight::bytes_of([rows, columns], None),
+        Precision::Int4 => PackedWeight::bytes_of([rows, columns], Some(group)),
     };
-    vocabulary_matrix(weights, weights.config().head_name(), precision, options)
+    let of_layer = |layer: usize| -> usize {
+        let products = PRODUCTS.iter().map(|modules| {
+            let rows: usize = modules.iter().map(|&module| config.module_shape(module)[0]).sum();
+            let biased = modules.iter().filter(|&&module| weights.has_bias(module));
+            let biases: usize = biased.map(|&module| config.module_shape(module)[0]).sum();
+            let group = shared_int4_group(weights, layer, modules).unwrap_or(options.group_size);
+            matrix([rows, config.module_shape(modules[0])[1]], options.precision, group) + 4 * biases
+        });
+        products.sum()
+    };
+    let vocabulary = [config.vocab, config.hidden];
+    let head = matrix(vocabulary, head_precision(options.precision), options.group_size);
+    let embedding = matrix(vocabulary, embedding_precision(options.precision), options.group_size);
+    let norms = 4 * (2 * config.layers + 1) * config.hidden;
+    (0..config.layers).map(of_layer).sum::<usize>() + head + if config.tied { 0 } else { embedding } + norms
 }
 
 fn vocabulary_matrix(weights: &Weights, name: &str, precision: Precision, options: LoadOptions) -> Result<Linear> {

@@ -19,6 +19,7 @@ pub mod weights;
 pub use batch::{AdapterRows, Batch, SidePaths};
 pub use config::{ModelConfig, Module};
 pub use kernels::KvKind;
+pub use layer::weight_bytes;
 pub use linear::Precision;
 pub use options::{Device, LoadOptions, Products};
 pub use transformer::{Transformer, Workspace};

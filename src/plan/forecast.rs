@@ -5,7 +5,7 @@ use super::{Plan, budget, calibration};
 use crate::config::RunConfig;
 use crate::engine::Finish;
 use crate::error::Result;
-use crate::model::{ModelConfig, Module, Precision, Weights};
+use crate::model::{Weights, weight_bytes};
 use crate::objective::alignment::{check_examples, tokenize};
 use crate::objective::{Item, Rollout};
 use crate::strategy::Kind;
@@ -92,11 +92,7 @@ impl Forecast {
         };
         let texts = of_candidates + rollouts.validation + rollouts.test + probed;
         Ok(Self {
-            weights_bytes: weights_bytes(
-                weights.config(),
-                plan.config.model.precision,
-                plan.config.model.group_size,
-            ),
+            weights_bytes: weight_bytes(&weights, plan.config.model.options()),
             bytes_a_generation: population * run.prompts * rollout_bytes(),
             rollouts,
             prompt_tokens: of_train + of_mean,
@@ -189,30 +185,6 @@ impl fmt::Display for Forecast {
         }
         Ok(())
     }
-}
-
-/// What the weights of a model take in memory.
-fn weights_bytes(model: &ModelConfig, precision: Precision, group: usize) -> usize {
-    let matrix = |rows: usize, columns: usize, precision: Precision| match precision {
-        Precision::F32 => 4 * rows * columns,
-        Precision::Bf16 => 2 * rows * columns,
-        // A byte a weight and a scale a row.
-        Precision::Int8 => rows * columns + 4 * rows,
-        // Half a byte a weight, and a scale and a minimum a group.
-        Precision::Int4 => rows * columns / 2 + 8 * rows * columns.div_ceil(group),
-    };
-    let of_module = |module: Module| {
-        let [rows, columns] = model.module_shape(module);
-        matrix(rows, columns, precision)
-    };
-    let head_precision = if precision == Precision::Int4 {
-        Precision::Int8
-    } else {
-        precision
-    };
-    let heads = if model.tied { 1 } else { 2 };
-    let layer: usize = Module::ALL.into_iter().map(of_module).sum();
-    model.layers * layer + heads * matrix(model.vocab, model.hidden, head_precision)
 }
 
 /// What one rollout's numbers take on their way between ranks.

@@ -96,6 +96,15 @@ impl PackedWeight {
         matches!(self.scales, Scales::Int4 { .. })
     }
 
+    /// What a matrix of `shape` `[out, in]` will take, in int4 in groups of `int4_group` inputs, or in int8.
+    pub fn bytes_of([outputs, inputs]: [usize; 2], int4_group: Option<usize>) -> usize {
+        let (panels, steps) = (outputs.div_ceil(PANEL), inputs.div_ceil(4));
+        match int4_group {
+            Some(group) => panels * (64 * steps + 2 * 2 * PANEL * inputs.div_ceil(group)),
+            None => panels * (2 * 64 * steps + 4 * PANEL),
+        }
+    }
+
     /// Bytes of weights and scales.
     pub fn bytes(&self) -> usize {
         let scales = match &self.scales {
