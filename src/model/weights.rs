@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// An open model file or folder.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Weights {
     path: PathBuf,
     config: ModelConfig,
     source: Source,
+    /// Of the files, computed when first asked for.
+    digest: OnceLock<String>,
 }
 
 #[derive(Debug)]
@@ -56,6 +59,7 @@ impl Weights {
             path: path.to_path_buf(),
             config,
             source,
+            digest: OnceLock::new(),
         };
         weights.check()?;
         Ok(weights)
@@ -80,7 +84,14 @@ impl Weights {
     }
 
     /// SHA-256 of the weight files, in hexadecimal: what caches and manifests know the model by.
-    pub fn digest(&self) -> Result<String> {
+    pub fn digest(&self) -> Result<&str> {
+        if self.digest.get().is_none() {
+            let _ = self.digest.set(self.digest_of_files()?);
+        }
+        Ok(self.digest.get().expect("it was just set"))
+    }
+
+    fn digest_of_files(&self) -> Result<String> {
         let mut hash = Sha256::new();
         for path in self.files() {
             let mut file = File::open(&path).map_err(Error::io(&path))?;

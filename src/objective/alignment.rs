@@ -17,7 +17,6 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// A language model, an adapter space on it, and a task.
 pub struct Alignment {
@@ -29,8 +28,6 @@ pub struct Alignment {
     max_new_tokens: usize,
     /// What the adapter's config calls the base model.
     base_name: String,
-    /// The weights' digest, which takes a while to compute; computed when first asked for.
-    weights_sha256: OnceLock<String>,
     /// Prompts by split, tokenized once a run.
     prompts: BTreeMap<&'static str, Vec<Vec<u32>>>,
     /// The answers that training examples are graded by; none where the task grades none.
@@ -71,7 +68,6 @@ impl Alignment {
             sampling,
             max_new_tokens,
             base_name,
-            weights_sha256: OnceLock::new(),
             prompts,
             answers,
         })
@@ -96,13 +92,6 @@ impl Alignment {
         let base_name = config.model.path.to_string_lossy().into_owned();
         let max_new_tokens = config.generation.max_new_tokens;
         Self::new(opened, space, task, config.sampling(), max_new_tokens, base_name)
-    }
-
-    fn weights_sha256(&self) -> Result<&str> {
-        if self.weights_sha256.get().is_none() {
-            let _ = self.weights_sha256.set(self.opened.weights.digest()?);
-        }
-        Ok(self.weights_sha256.get().expect("it was just set"))
     }
 
     /// What θ moves.
@@ -238,7 +227,7 @@ impl Objective for Alignment {
 
     fn digest(&self) -> Result<String> {
         let mut hash = Sha256::new();
-        hash.update(self.weights_sha256()?);
+        hash.update(self.opened.weights.digest()?);
         for split in [Split::Train, Split::Validation, Split::Test] {
             hash.update(serde_json::to_vec(self.task.examples(split)).expect("JSON of text"));
         }
@@ -257,7 +246,7 @@ impl Objective for Alignment {
         let file = self.opened.weights.path().file_name();
         Ok(Labels {
             model: file.map_or(String::new(), |name| name.to_string_lossy().into_owned()),
-            model_sha256: self.weights_sha256()?.into(),
+            model_sha256: self.opened.weights.digest()?.into(),
             task: self.task.name(),
         })
     }
