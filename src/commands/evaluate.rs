@@ -70,17 +70,7 @@ pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
         );
         return Err(Error::file(directory.path(), what));
     }
-    let seed = Seed::new(config.seed);
-    let questions = Questions {
-        split,
-        indices: (0..objective.examples(split)).collect(),
-        seed: seed.named(if split == Split::Test {
-            "test texts"
-        } else {
-            "validation texts"
-        }),
-        graded: false,
-    };
+    let questions = Questions::whole(split, objective.examples(split), Seed::new(config.seed));
     let thetas = [plan::start(n), best.theta];
     let work = Work {
         candidates: thetas.len(),

@@ -72,6 +72,22 @@ pub struct Questions {
     pub graded: bool,
 }
 
+impl Questions {
+    /// All `examples` of a split, for texts. The stream is the split's own below the run's `seed`, so that every look asks the same.
+    pub fn whole(split: Split, examples: usize, seed: Seed) -> Self {
+        Self {
+            split,
+            indices: (0..examples).collect(),
+            seed: seed.named(if split == Split::Test {
+                "test texts"
+            } else {
+                "validation texts"
+            }),
+            graded: false,
+        }
+    }
+}
+
 /// One search vector on one question: the unit of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Item {

@@ -350,18 +350,9 @@ impl<'a> Run<'a> {
         self.directory.write_mean(&self.state.best)
     }
 
-    /// Judges search vectors on a whole split. The seed is the split's own, so that every look asks the same.
+    /// Judges search vectors on a whole split.
     fn judge(&mut self, thetas: Vec<Vec<f64>>, split: Split) -> Result<Option<Vec<Evaluation>>> {
-        let questions = Questions {
-            split,
-            indices: (0..self.objective.examples(split)).collect(),
-            seed: self.seed.named(if split == Split::Test {
-                "test texts"
-            } else {
-                "validation texts"
-            }),
-            graded: false,
-        };
+        let questions = Questions::whole(split, self.objective.examples(split), self.seed);
         let Some(evaluated) = self.evaluate(Some(thetas), &questions)? else {
             return Ok(None);
         };
