@@ -33,6 +33,7 @@ pub use outcome::{Ending, Outcome, Row};
 use rollouts::Rollouts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -274,7 +275,15 @@ impl RunDirectory {
         if !path.exists() {
             return Ok(None);
         }
-        let row: Row = read_json(&path, "the result of a run")?;
+        let mut json: Value = read_json(&path, "the result of a run")?;
+        // Until 2026-11-27 the reason stood behind the status.
+        if let Some((status, reason)) = json["status"].as_str().and_then(|text| text.split_once(": ")) {
+            let (status, reason) = (Value::from(status), Value::from(reason));
+            json["status"] = status;
+            json["reason"] = reason;
+        }
+        let row: Row =
+            serde_json::from_value(json).map_err(|e| Error::file(&path, format!("not the result of a run: {e}")))?;
         // Where it lies now, wherever it was made.
         Ok(Some(Row {
             directory: self.path.display().to_string(),
@@ -332,4 +341,32 @@ impl Drop for RunDirectory {
 
 fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<T> {
     serde_json::from_str(&read_text(path)?).map_err(|e| Error::file(path, format!("not {what}: {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sweep that they are of goes on, and the leaderboard shows them.
+    #[test]
+    fn a_row_whose_reason_stood_behind_its_status_is_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = RunDirectory::at(folder.path());
+        for (status, outcome, reason) in [
+            ("finished", Outcome::Finished, ""),
+            ("stopped: it has converged", Outcome::Stopped, "it has converged"),
+            ("failed: m: no such file", Outcome::Failed, "m: no such file"),
+        ] {
+            directory.write_row(&Row::default()).expect("a row");
+            let text = read_text(&directory.row_file()).expect("the row");
+            let mut json: Value = serde_json::from_str(&text).expect("JSON");
+            json.as_object_mut().expect("a row").remove("reason");
+            json["status"] = status.into();
+            fs::write(directory.row_file(), json.to_string()).expect("a file");
+            let row = directory.row().expect("a row").expect("it is there");
+            assert_eq!((row.status, row.reason.as_str()), (outcome, reason));
+        }
+        fs::write(directory.row_file(), "[1]").expect("a file");
+        assert!(directory.row().is_err());
+    }
 }
