@@ -71,8 +71,10 @@ fn main() -> Result<()> {
         eprintln!("expected a model and a directory for the run");
         std::process::exit(2);
     };
-    let table = toml::toml! {
+    let mut table = toml::toml! {
         name = "three-words"
+        [model]
+        path = ""
         [space]
         rank = 2
         [strategy]
@@ -83,8 +85,6 @@ fn main() -> Result<()> {
         generations = 2
         prompts = 8
     };
-    let mut table = table;
-    table.insert("model".into(), toml::toml! { path = "" }.into());
     table["model"]["path"] = model.into();
     let config = RunConfig::from_table(table, Path::new("three-words"))?;
 
