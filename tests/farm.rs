@@ -17,185 +17,23 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::house::{self, CONFIG, House, assert_same, has_mpi, launcher, without_clocks};
+use support::tiny_model::tiny_model;
 use support::{Missing, json, real_model, skip};
-
-/// A folder with a model and a config, and the runs that are made of them.
-struct House {
-    folder: tempfile::TempDir,
-    /// `key=value` for every run.
-    set: Vec<String>,
-}
-
-const CONFIG: &str = "
-name = 'tiny'
-[model]
-path = 'tiny.gguf'
-[space]
-kind = 'spectral'
-rank = 2
-[strategy]
-kind = 'cma-es'
-population = 6
-sigma = 0.3
-[task]
-kind = 'instructions'
-kinds = ['one_word']
-partial_credit = 0.9
-validation_size = 6
-test_size = 8
-[generation]
-max_new_tokens = 24
-[run]
-generations = 6
-prompts = 5
-validate_every = 2
-";
-
-impl House {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        fs::write(folder.path().join("tiny.gguf"), support::tiny_model::tiny_model()).expect("a model");
-        fs::write(folder.path().join("run.toml"), CONFIG).expect("a config");
-        Self {
-            folder,
-            set: Vec::new(),
-        }
-    }
-
-    fn with(mut self, set: &[&str]) -> Self {
-        self.set.extend(set.iter().map(|set| set.to_string()));
-        self
-    }
-
-    fn run(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name).join("tiny")
-    }
-
-    /// `essa align`, as so many ranks; 0 is without a launcher. Each run makes its bases anew: the cache lies beside it.
-    fn align(&self, ranks: usize, run: &Path) -> Command {
-        let mut command = launcher(ranks);
-        command
-            .env("ESSA_CACHE", run.with_file_name("cache"))
-            .arg(env!("CARGO_BIN_EXE_essa"))
-            .arg("align")
-            .arg(self.folder.path().join("run.toml"))
-            .arg("--out")
-            .arg(run)
-            .args(self.set.iter().flat_map(|set| ["--set", set]));
-        command
-    }
-
-    fn finish(&self, ranks: usize, run: &Path) {
-        let output = self.align(ranks, run).output().expect("the binary runs");
-        assert!(output.status.success(), "{ranks} ranks: {}", said(&output));
-    }
-
-    /// The end state of an undisturbed run.
-    fn undisturbed(&self) -> BTreeMap<String, Vec<u8>> {
-        let run = self.run("undisturbed");
-        self.finish(0, &run);
-        end_state(&run)
-    }
-}
-
-/// What starts so many ranks; 0 is no launcher.
-fn launcher(ranks: usize) -> Command {
-    let mut command = Command::new("env");
-    if ranks > 0 {
-        command.args(["mpirun", "-n", &ranks.to_string()]);
-    }
-    // Open MPI's own words for "more ranks than cores" and "yes, as root".
-    command
-        .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
-        .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
-    command
-}
-
-/// Whether ranks can be started; says so where they cannot.
-fn has_mpi() -> bool {
-    let found = cfg!(feature = "mpi") && Command::new("mpirun").arg("--version").output().is_ok();
-    if !found {
-        skip(Missing::Mpi, "built without the mpi feature, or no mpirun here");
-    }
-    found
-}
 
 fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Every file that a run leaves, without its clocks.
+/// Every file that a run leaves, an adapter among them, without its clocks.
 fn end_state(run: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut state = BTreeMap::new();
-    let mut folders = vec![run.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("a folder").flatten() {
-            let path = entry.path();
-            let name = path
-                .strip_prefix(run)
-                .expect("a path inside")
-                .to_string_lossy()
-                .into_owned();
-            let bytes = match name.as_str() {
-                _ if path.is_dir() => {
-                    folders.push(path);
-                    continue;
-                }
-                "lock" => continue,
-                "metrics.csv" => without_clocks(&path),
-                "result.json" => {
-                    let mut row: BTreeMap<String, Value> = json(&path);
-                    ["wall_s", "finished", "directory"]
-                        .iter()
-                        .for_each(|clock| drop(row.remove(*clock)));
-                    serde_json::to_vec(&row).expect("JSON")
-                }
-                _ => fs::read(&path).expect("a file"),
-            };
-            state.insert(name, bytes);
-        }
-    }
-    for file in [
-        "metrics.csv",
-        "result.json",
-        "rollouts.jsonl",
-        "adapter/adapter_model.safetensors",
-        "checkpoints/000006.json",
-    ] {
-        assert!(
-            state.contains_key(file) || file.starts_with("checkpoints"),
-            "{}: no {file}",
-            run.display()
-        );
-    }
+    let state = house::end_state(run);
+    assert!(
+        state.contains_key("adapter/adapter_model.safetensors"),
+        "{}",
+        run.display()
+    );
     state
-}
-
-fn without_clocks(path: &Path) -> Vec<u8> {
-    let mut file = csv::Reader::from_path(path).expect("metrics");
-    let header = file.headers().expect("a header").clone();
-    let kept: Vec<usize> = (0..header.len())
-        .filter(|&column| !essa::record::metrics::CLOCKS.contains(&&header[column]))
-        .collect();
-    assert_eq!(header.len() - kept.len(), essa::record::metrics::CLOCKS.len());
-    let rows = std::iter::once(header.clone()).chain(file.records().map(|row| row.expect("a row")));
-    let line = |row: csv::StringRecord| {
-        kept.iter()
-            .map(|&column| row[column].to_owned() + ",")
-            .collect::<String>()
-            + "\n"
-    };
-    rows.map(line).collect::<String>().into_bytes()
-}
-
-fn assert_same(found: &BTreeMap<String, Vec<u8>>, expected: &BTreeMap<String, Vec<u8>>, what: &str) {
-    let differ: Vec<&String> = found
-        .keys()
-        .chain(expected.keys())
-        .filter(|name| found.get(*name) != expected.get(*name))
-        .collect();
-    assert!(differ.is_empty(), "{what}: {differ:?} differ");
 }
 
 /// The processes of a job but its launcher, by rank.
@@ -296,7 +134,7 @@ fn ends(mut child: Child) -> Output {
 
 #[test]
 fn any_number_of_ranks_and_threads_gives_the_same_bytes() {
-    let house = House::new();
+    let house = House::new(&tiny_model());
     let expected = house.undisturbed();
     let one_thread = house.run("one thread");
     let output = house
@@ -330,8 +168,8 @@ fn any_number_of_ranks_and_threads_gives_the_same_bytes() {
 /// Who drops out of a race hangs on the rollouts alone, and those who stay are scored as without one.
 #[test]
 fn a_race_is_the_same_on_any_number_of_ranks() {
-    let fair = House::new().with(&["run.prompts=8", "run.generations=1"]);
-    let race = House::new().with(&["run.prompts=8", "run.generations=1", "run.racing=true"]);
+    let fair = House::new(&tiny_model()).with(&["run.prompts=8", "run.generations=1"]);
+    let race = House::new(&tiny_model()).with(&["run.prompts=8", "run.generations=1", "run.racing=true"]);
     let (all, some) = (fair.undisturbed(), race.undisturbed());
     for ranks in if has_mpi() { 2..=3 } else { 0..=0 } {
         let run = race.run(&format!("{ranks} ranks"));
@@ -376,7 +214,7 @@ fn any_number_of_ranks_gives_the_same_bytes_on_the_real_model() {
         "generation.max_new_tokens=8",
         "space.modules=['o_proj']",
     ];
-    let house = House::new().with(&[&path]).with(&small);
+    let house = House::new(&tiny_model()).with(&[&path]).with(&small);
     let expected = house.undisturbed();
     for ranks in 1..=4 {
         let run = house.run(&format!("{ranks} ranks"));
@@ -388,7 +226,7 @@ fn any_number_of_ranks_gives_the_same_bytes_on_the_real_model() {
 /// Promise 4. Ranks and launchers are killed at random moments, and the same command on other numbers of ranks goes on.
 #[test]
 fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
-    let house = House::new().with(&["run.generations=12", "run.racing=true"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=12", "run.racing=true"]);
     let expected = house.undisturbed();
     let most_ranks = if has_mpi() { 3 } else { 0 };
     // What a whole job takes here and now, most of which may be its start.
@@ -437,7 +275,7 @@ fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
 
 #[test]
 fn a_job_that_is_asked_to_end_can_go_on() {
-    let house = House::new().with(&["run.generations=40"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=40"]);
     let expected = house.undisturbed();
     let run = house.run("asked");
     // Before anything is known: what is written then has to be readable too.
@@ -484,7 +322,7 @@ fn a_job_that_is_asked_to_end_can_go_on() {
 
 #[test]
 fn a_truncated_newest_checkpoint_gives_way_to_the_one_before() {
-    let house = House::new().with(&["run.generations=40"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=40"]);
     let expected = house.undisturbed();
     let run = house.run("truncated");
     let job = quietly(&mut house.align(0, &run));
@@ -513,7 +351,7 @@ fn a_truncated_newest_checkpoint_gives_way_to_the_one_before() {
 /// the same when the run was killed on its way.
 #[test]
 fn a_mean_that_collapses_ends_the_run_and_noise_asks_for_more_prompts() {
-    let house = House::new().with(&[
+    let house = House::new(&tiny_model()).with(&[
         "run.generations=60",
         "run.validate_every=1",
         "run.prompts_max=20",
@@ -557,7 +395,7 @@ fn a_mean_that_collapses_ends_the_run_and_noise_asks_for_more_prompts() {
 
 #[test]
 fn a_changed_config_is_refused_or_forked() {
-    let house = House::new();
+    let house = House::new(&tiny_model());
     let run = house.run("base");
     house.finish(0, &run);
     let changed = [
@@ -628,7 +466,9 @@ fn settings_are_searched_and_adapters_are_mixed() {
         let settings: Value = serde_json::from_value(json(&run.join("adapter/generation_config.json"))).expect("JSON");
         settings[key].as_f64().expect("a number")
     };
-    let beside = House::new().with(&short).with(&["space.also=[{kind='decoding'}]"]);
+    let beside = House::new(&tiny_model())
+        .with(&short)
+        .with(&["space.also=[{kind='decoding'}]"]);
     let mut adapters = Vec::new();
     for seed in ["1", "2"] {
         let run = beside.run(seed);
@@ -642,7 +482,7 @@ fn settings_are_searched_and_adapters_are_mixed() {
         assert!(number(&run, "temperature") > 0.0 && number(&run, "top_p") < 1.0);
         adapters.push(run.join("adapter").display().to_string());
     }
-    let alone = House::new()
+    let alone = House::new(&tiny_model())
         .with(&short)
         .with(&["space={kind='decoding',settings=['temperature']}"]);
     let run = alone.run("alone");
@@ -655,12 +495,12 @@ fn settings_are_searched_and_adapters_are_mixed() {
     );
     assert!(!run.join("adapter/adapter_config.json").exists());
 
-    let mixed = House::new().with(&[&format!("space={{kind='mix',adapters={adapters:?},per='adapter'}}")]);
+    let mixed = House::new(&tiny_model()).with(&[&format!("space={{kind='mix',adapters={adapters:?},per='adapter'}}")]);
     mixed.finish(0, &mixed.run("mixed"));
     let config: Value =
         serde_json::from_value(json(&mixed.run("mixed").join("adapter/adapter_config.json"))).expect("JSON");
     assert_eq!(config["r"], 4, "two of rank 2");
-    let missing = House::new().with(&["space={kind='mix',adapters=['nowhere']}"]);
+    let missing = House::new(&tiny_model()).with(&["space={kind='mix',adapters=['nowhere']}"]);
     let output = missing
         .align(0, &missing.run("missing"))
         .output()
@@ -675,7 +515,7 @@ fn settings_are_searched_and_adapters_are_mixed() {
 /// A budget is spent on the slots that change the most texts, once: a run that goes on keeps them.
 #[test]
 fn a_budget_of_numbers_is_spent_on_what_changes_texts() {
-    let house = House::new().with(&["space.budget=9", "run.generations=2"]);
+    let house = House::new(&tiny_model()).with(&["space.budget=9", "run.generations=2"]);
     let expected = house.undisturbed();
     let run = house.run("two ranks");
     house.finish(if has_mpi() { 2 } else { 0 }, &run);
@@ -701,14 +541,14 @@ fn a_budget_of_numbers_is_spent_on_what_changes_texts() {
         "{}",
         said(&again)
     );
-    let small = House::new().with(&["space.budget=1"]);
+    let small = House::new(&tiny_model()).with(&["space.budget=1"]);
     let output = small.align(0, &small.run("small")).output().expect("the binary runs");
     assert!(said(&output).contains("space.budget is 1"), "{}", said(&output));
 }
 
 #[test]
 fn two_jobs_cannot_share_a_directory() {
-    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=100000", "run.validate_every=0"]);
     let run = house.run("shared");
     let job = quietly(&mut house.align(0, &run));
     wait_for_generation(&run, 1);
@@ -732,7 +572,7 @@ fn two_jobs_cannot_share_a_directory() {
 
 #[test]
 fn a_deleted_run_directory_ends_the_run() {
-    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=100000", "run.validate_every=0"]);
     let run = house.run("deleted");
     let job = house
         .align(0, &run)
@@ -770,7 +610,7 @@ fn with_small_disk(at: &Path, script: &str) -> Option<Command> {
 
 #[test]
 fn a_full_or_read_only_disk_says_what_is_saved() {
-    let house = House::new();
+    let house = House::new(&tiny_model());
     let expected = house.undisturbed();
     let disk = house.folder.path().join("disk");
     let run = disk.join("tiny");
@@ -895,7 +735,7 @@ fn ranks_that_panic_or_drift_end_the_job() {
 /// Runs of a sweep are those of `align`; what fails is a row; groups of ranks share the work, and a killed sweep goes on.
 #[test]
 fn a_sweep_is_its_runs() {
-    let house = House::new();
+    let house = House::new(&tiny_model());
     let sweep = "[sweep]\n'space.rank' = [2, 100000]\nseed = [1, 2]\nstrategy = [{kind = 'cma-es', population = 6, sigma = 0.3}, {kind = 'open-es', population = 6}]\n";
     let file = house.folder.path().join("sweep.toml");
     fs::write(&file, format!("{CONFIG}{sweep}")).expect("a config");
@@ -965,7 +805,7 @@ fn a_sweep_is_its_runs() {
 /// A journal only saves time: a rank that cannot write its own says so once, and the run ends as any other.
 #[test]
 fn a_rank_without_a_journal_goes_on() {
-    let house = House::new();
+    let house = House::new(&tiny_model());
     let expected = house.undisturbed();
     let run = house.run("no journal");
     let (ranks, rank) = if has_mpi() { (3, 1) } else { (0, 0) };
@@ -995,7 +835,7 @@ fn a_rank_that_fails_ends_the_job() {
     if !has_mpi() {
         return;
     }
-    let house = House::new().with(&["run.generations=100000", "run.validate_every=0"]);
+    let house = House::new(&tiny_model()).with(&["run.generations=100000", "run.validate_every=0"]);
     let start = |command: &mut Command| {
         command
             .stdout(Stdio::null())

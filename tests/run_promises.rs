@@ -459,7 +459,8 @@ fn promise_8_commands_replace_what_they_write_again() {
     }
     succeeded(
         &house
-            .align(0, &house.run("first"), &cache)
+            .align(0, &house.run("first"))
+            .env("ESSA_CACHE", &cache)
             .output()
             .expect("the binary runs"),
     );
@@ -470,7 +471,13 @@ fn promise_8_commands_replace_what_they_write_again() {
     }
     links.link(&cache);
     links.link(&run);
-    succeeded(&house.align(0, &run, &cache).output().expect("the binary runs"));
+    succeeded(
+        &house
+            .align(0, &run)
+            .env("ESSA_CACHE", &cache)
+            .output()
+            .expect("the binary runs"),
+    );
     let words = [&run, &run.join("exported")].map(|path| path.display().to_string());
     for _ in 0..2 {
         essa(&["export", &words[0], "--out", &words[1]], &cache);
@@ -781,7 +788,13 @@ fn promise_9_every_number_of_a_result_is_in_the_runs_files() {
         let house = house.with(&["generation.temperature=0.7", "task.validation_size=24"]);
         let (run, cache) = (house.run(kind), house.cache("bases"));
         let (before, clock) = (chrono::Utc::now(), Instant::now());
-        succeeded(&house.align(0, &run, &cache).output().expect("the binary runs"));
+        succeeded(
+            &house
+                .align(0, &run)
+                .env("ESSA_CACHE", &cache)
+                .output()
+                .expect("the binary runs"),
+        );
         let (after, took) = (chrono::Utc::now(), clock.elapsed().as_secs_f64());
         let lines = lines(&run.join("rollouts.jsonl"));
         let (_, metrics) = csv_rows(&run.join("metrics.csv"));
@@ -949,7 +962,8 @@ fn promise_3_threads_and_ranks_change_neither_bases_nor_texts() {
         let house = house.with(&[&format!("model.precision={precision}")]);
         let done = |name: &str, ranks: usize, threads: Option<&str>| {
             let (run, cache) = (house.run(name), house.cache(name));
-            let mut command = house.align(ranks, &run, &cache);
+            let mut command = house.align(ranks, &run);
+            command.env("ESSA_CACHE", &cache);
             command.env_remove("OMP_NUM_THREADS");
             if let Some(threads) = threads {
                 command.env("OMP_NUM_THREADS", threads);
@@ -987,7 +1001,8 @@ fn promise_3_a_job_in_int4_goes_on_with_other_ranks() {
     let whole = house.run("whole");
     succeeded(
         &house
-            .align(0, &whole, &house.cache("whole"))
+            .align(0, &whole)
+            .env("ESSA_CACHE", house.cache("whole"))
             .output()
             .expect("the binary runs"),
     );
@@ -997,7 +1012,8 @@ fn promise_3_a_job_in_int4_goes_on_with_other_ranks() {
     for (ranks, generation) in [(3, 2), (2, 8), (0, 14)] {
         let ranks = if has_mpi() { ranks } else { 0 };
         let mut job = house
-            .align(ranks, &run, &house.cache(&format!("{generation}")))
+            .align(ranks, &run)
+            .env("ESSA_CACHE", house.cache(&format!("{generation}")))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -1019,7 +1035,8 @@ fn promise_3_a_job_in_int4_goes_on_with_other_ranks() {
     }
     succeeded(
         &house
-            .align(0, &run, &house.cache("last"))
+            .align(0, &run)
+            .env("ESSA_CACHE", house.cache("last"))
             .output()
             .expect("the binary runs"),
     );

@@ -76,18 +76,30 @@ impl House {
         cache
     }
 
-    /// `essa align`, as so many ranks; 0 is without a launcher.
-    pub fn align(&self, ranks: usize, run: &Path, cache: &Path) -> Command {
+    /// `essa align`, as so many ranks; 0 is without a launcher. Each run makes its bases anew: the cache lies beside it.
+    pub fn align(&self, ranks: usize, run: &Path) -> Command {
         let mut command = launcher(ranks);
         command
+            .env("ESSA_CACHE", run.with_file_name("cache"))
             .arg(env!("CARGO_BIN_EXE_essa"))
             .arg("align")
             .arg(self.config())
             .arg("--out")
             .arg(run)
-            .args(self.set.iter().flat_map(|set| ["--set", set]))
-            .env("ESSA_CACHE", cache);
+            .args(self.set.iter().flat_map(|set| ["--set", set]));
         command
+    }
+
+    /// The same, which is to succeed.
+    pub fn finish(&self, ranks: usize, run: &Path) {
+        succeeded(&self.align(ranks, run).output().expect("the binary runs"));
+    }
+
+    /// The end state of an undisturbed run.
+    pub fn undisturbed(&self) -> BTreeMap<String, Vec<u8>> {
+        let run = self.run("undisturbed");
+        self.finish(0, &run);
+        end_state(&run)
     }
 }
 
@@ -173,7 +185,8 @@ pub fn end_state(run: &Path) -> BTreeMap<String, Vec<u8>> {
     state
 }
 
-fn without_clocks(path: &Path) -> Vec<u8> {
+/// `metrics.csv` without its clocks.
+pub fn without_clocks(path: &Path) -> Vec<u8> {
     let mut file = csv::Reader::from_path(path).expect("metrics");
     let header = file.headers().expect("a header").clone();
     let kept: Vec<usize> = (0..header.len())
