@@ -8,6 +8,7 @@ use essa::config::RunConfig;
 use essa::engine::Limits;
 use essa::error::Result;
 use essa::farm::ranks::Ranks;
+use essa::judge::{Judge, pure};
 use essa::language_model::LanguageModel;
 use essa::objective::{Alignment, Objective};
 use essa::plan::Plan;
@@ -40,7 +41,7 @@ impl ThreeWords {
                 "Describe {} in three words. ({split} {number})",
                 things[number % things.len()]
             ))],
-            reference: serde_json::Value::Null,
+            ..Example::default()
         };
         let make = |split: &str, count: usize| (0..count).map(|number| example(split, number)).collect();
         Self {
@@ -58,10 +59,12 @@ impl Task for ThreeWords {
         &self.splits[split as usize]
     }
 
-    fn judge(&self, _: &Example, response: &str) -> Verdict {
-        let words = response.split_whitespace().count();
-        let distance = words.abs_diff(3) as f64;
-        Verdict::new(1.0 / (1.0 + distance), [("words", words as f64)])
+    fn judge(&self) -> Result<Box<dyn Judge>> {
+        Ok(pure(|_, response| {
+            let words = response.split_whitespace().count();
+            let distance = words.abs_diff(3) as f64;
+            Verdict::new(1.0 / (1.0 + distance), [("words", words as f64)])
+        }))
     }
 }
 
@@ -90,9 +93,9 @@ fn main() -> Result<()> {
 
     let model = LanguageModel::open(&config.model.path, config.model.options(), Limits::default())?;
     let space = config.open_space(&model.weights, &|text| eprintln!("{text}"))?;
-    let tokens = config.generation.max_new_tokens;
+    let generation = (config.sampling(), config.generation.max_new_tokens);
     let task = Box::new(ThreeWords::new());
-    let mut objective = Alignment::new(model, space, task, config.sampling(), tokens, "the base".into())?;
+    let mut objective = Alignment::new(model, space, task, &config.reward, generation, "the base".into())?;
 
     let plan = Plan::of(config, objective.layout().dim())?;
     let (ranks, mut directory) = (Ranks::alone(), RunDirectory::at(directory));

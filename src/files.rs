@@ -190,27 +190,6 @@ pub fn cache_folder() -> PathBuf {
         .unwrap_or_else(|| std::env::temp_dir().join("essa"))
 }
 
-/// The rows of a JSON-lines file, each an object; an error names the line.
-pub fn read_json_lines(path: &Path) -> Result<Vec<serde_json::Value>> {
-    let text = read_text(path)?;
-    let mut rows = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let row: serde_json::Value = serde_json::from_str(line)
-            .map_err(|e| Error::file(path, format!("line {}: not valid JSON: {e}", index + 1)))?;
-        if !row.is_object() {
-            return Err(Error::file(
-                path,
-                format!("line {}: expected a JSON object, found {row}", index + 1),
-            ));
-        }
-        rows.push(row);
-    }
-    if rows.is_empty() {
-        return Err(Error::file(path, "holds no rows; expected one JSON object a line"));
-    }
-    Ok(rows)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,10 +16,10 @@
 //!            ┌───────────────┴──────────────┐
 //!            │                       language_model
 //!       strategy          space         engine · task
-//!            │            adapter       reward · text
+//!            │            adapter       judge · reward · text
 //!            │              └──── model ────┘
 //!            └──── search ─────┘
-//!            statistics · seed · threads · linalg · files · digest · terminal · error
+//!            statistics · seed · threads · linalg · rows · files · digest · terminal · error
 //! ```
 //!
 //! Start reading at [`commands::align`], which goes from the config to the row: the claim of a directory ([`record::RunDirectory`]), the
@@ -42,6 +42,7 @@ pub mod plan;
 pub mod record;
 pub mod report;
 pub mod reward;
+pub mod rows;
 pub mod run;
 pub mod search;
 pub mod seed;

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the top down; those of one line do not know each other. What a room uses stands below it.
-const FLOORS: [&[&str]; 18] = [
+const FLOORS: [&[&str]; 20] = [
     &["commands"],
     &["run"],
     &["report"],
@@ -15,13 +15,15 @@ const FLOORS: [&[&str]; 18] = [
     &["farm"],
     &["objective"],
     &["config"],
-    &["strategy", "language_model", "space", "judge"],
+    &["strategy", "language_model", "space"],
     &["engine", "task"],
+    &["judge"],
     &["adapter", "reward"],
     &["text"],
     &["model"],
     &["search", "linalg"],
     &["statistics", "seed", "threads"],
+    &["rows"],
     &["files", "digest"],
     &["terminal"],
     &["error"],

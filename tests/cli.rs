@@ -223,18 +223,21 @@ fn rows_that_cannot_be_read_are_refused() {
         let input = folder.write("in.jsonl", rows);
         score(&input, &output, words);
     };
-    refused("", &["in.jsonl", "holds no rows"]);
+    refused("", &["in.jsonl", "has no row"]);
     refused(
         "{\"prompt_ids\": [1], \"completion_ids\": [2]}\n{\"prompt",
         &["line 2", "not valid JSON"],
     );
     refused("[1, 2]", &["line 1", "JSON object"]);
-    refused("{\"prompt_ids\": [], \"completion_ids\": [2]}", &["row 1", "no tokens"]);
+    refused(
+        "{\"prompt_ids\": [], \"completion_ids\": [2]}",
+        &["line 1", "no tokens"],
+    );
     refused(
         "{\"prompt_ids\": [1], \"completion_ids\": [99999]}",
         &["token 99999", "vocabulary"],
     );
-    refused("{\"prompt_ids\": [1]}", &["row 1", "`completion_ids`"]);
+    refused("{\"prompt_ids\": [1]}", &["line 1", "`completion_ids`"]);
     refused("{\"prompt\": \"text\", \"completion\": \"more\"}", &["no tokenizer"]);
     let long = format!("{{\"prompt_ids\": {:?}, \"completion_ids\": [1]}}", vec![1; 5000]);
     refused(&long, &["5000 tokens", "context"]);
@@ -321,7 +324,7 @@ fn templates_that_fail_are_refused() {
         "--output",
         &output,
     ];
-    assert_refused(&arguments, &["row 1", "`prompt`", "text"]);
+    assert_refused(&arguments, &["line 1", "`prompt`", "text"]);
 }
 
 /// Waits until a run has got so far as to write this file.

@@ -490,7 +490,7 @@ fn an_int8_cache_is_nearly_the_bf16_one() {
             .map(|row| ScoreRequest {
                 prompt_ids: text.raw_ids(row["instruction"].as_str().expect("text")).expect("ids"),
                 completion_ids: text
-                    .continuation_ids(row["output"].as_str().expect("text"))
+                    .ids_after("", row["output"].as_str().expect("text"), false, false)
                     .expect("ids"),
                 candidate: 0,
             })

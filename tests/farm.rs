@@ -672,12 +672,7 @@ fn as_a_rank() {
             assert!(ranks.rank() != 1, "a bug on rank 1");
             std::thread::sleep(2 * PATIENCE);
         }
-        let questions = Questions {
-            split: Split::Train,
-            indices: vec![0, 1],
-            seed: Seed::new(0),
-            graded: false,
-        };
+        let questions = Questions::new(Split::Train, vec![0, 1], Seed::new(0));
         let work = Work {
             candidates: 5,
             theta: &|candidate| vec![candidate as f64],

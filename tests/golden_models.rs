@@ -145,7 +145,7 @@ fn conversations_of_a_llama_3_as_gguf_become_transformers_ids() {
         assert!(chat.text.starts_with(&reference.bos) && chat.text.contains(&reference.eos));
         assert_eq!(text.chat_text(&chat.messages).expect("a text"), chat.text);
         assert_eq!(text.chat_ids(&chat.messages).expect("ids"), chat.item.prompt_ids);
-        let answer = text.answer_ids(&chat.messages, &chat.answer).expect("ids");
+        let answer = text.answer_ids(&chat.messages, &chat.answer, true).expect("ids");
         assert_eq!(answer, chat.item.completion_ids);
         let end = chat.item.completion_ids.last().expect("an end of turn");
         assert!(text.stop().contains(end), "{end} ends a turn");

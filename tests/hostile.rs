@@ -478,7 +478,7 @@ fn a_line_without_an_end_is_refused() {
         return;
     }
     let line = format!("{{\"q\": \"{}\", \"a\": 1}}", "x".repeat(17 << 20));
-    claims(|| readers::jsonl(line.as_bytes()), "line 1 has 17 MiB");
+    claims(|| readers::jsonl(line.as_bytes()), "line 1: has 17 MiB");
     let deep = format!("{{\"q\": {}", "[".repeat(100_000));
     claims(|| readers::jsonl(deep.as_bytes()), "recursion limit");
 }

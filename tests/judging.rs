@@ -165,15 +165,19 @@ fn a_row_that_cannot_be_judged_is_named_and_nothing_is_written() {
     let (input, output) = (folder.path().join("in.jsonl"), folder.path().join("out.jsonl"));
     let good = r#"{"answer": "1", "response": "1"}"#;
     for (task, line, words) in [
-        ("gsm8k", r#"{"answer": "1"}"#, "row 2: has no `response`"),
+        ("gsm8k", r#"{"answer": "1"}"#, "line 2: column `response` is missing"),
         (
             "gsm8k",
-            r#"{"answer": 1, "response": "1"}"#,
-            "row 2: `answer` is 1, expected a text",
+            r#"{"answer": "1", "response": 1}"#,
+            "line 2: column `response` is 1, expected a text",
         ),
-        ("math", r#"{"response": "1"}"#, "row 2: has no `answer`"),
-        ("gsm8k", "[1]", "line 2: expected a JSON object"),
-        ("none", good, "--task none: expected one of gsm8k, ifeval, math"),
+        ("math", r#"{"response": "1"}"#, "line 2: column `answer` is missing"),
+        ("gsm8k", "[1]", "line 2: found an array, expected a JSON object"),
+        (
+            "none",
+            good,
+            "--task none: expected one of gsm8k, math, ifeval, choice, countdown, or a run's config file",
+        ),
     ] {
         fs::write(&input, format!("{good}\n{line}\n")).expect("a file");
         let done = judge(task, &input, &output);
@@ -190,15 +194,15 @@ fn a_row_that_cannot_be_judged_is_named_and_nothing_is_written() {
         ),
         (
             r#"{"instruction_id_list": [], "kwargs": [{}], "response": ""}"#,
-            "0 ids",
+            "`instruction_id_list` is empty",
         ),
         (
             r#"{"instruction_id_list": [1], "kwargs": [{}], "response": ""}"#,
-            "holds what is no text",
+            "expected a list of instructions' names",
         ),
         (
             r#"{"instruction_id_list": {}, "kwargs": [{}], "response": ""}"#,
-            "expected a list",
+            "expected a list of instructions' names",
         ),
     ] {
         fs::write(&input, line).expect("a file");
@@ -209,4 +213,88 @@ fn a_row_that_cannot_be_judged_is_named_and_nothing_is_written() {
             "{said}"
         );
     }
+}
+
+/// Responses of a script's making, under lm-evaluation-harness's own filters, metric and checkers (tests/golden/make_lm_eval.py).
+#[test]
+fn gsm8k_and_ifeval_judge_as_lm_evaluation_harness_does() {
+    let asked = rows(&support::fixture("lm_eval_gsm8k.jsonl"));
+    let (found, told) = judged("gsm8k", &asked);
+    println!("{told}");
+    assert!(found.len() >= 400);
+    for row in &found {
+        for term in ["strict", "flexible"] {
+            assert_eq!(row["terms"][term] == 1.0, row[term] == true, "{term}: {row}");
+        }
+    }
+    let asked = rows(&support::fixture("lm_eval_ifeval.jsonl"));
+    let (found, told) = judged("ifeval", &asked);
+    println!("{told}");
+    assert!(found.len() >= 300);
+    for row in &found {
+        for level in ["strict", "loose"] {
+            let all = row["terms"][format!("prompt_{level}")] == 1.0;
+            assert_eq!(all, row[format!("prompt_level_{level}_acc")] == true, "{level}: {row}");
+            assert_eq!(
+                row[format!("instruction_{level}")],
+                row[format!("inst_level_{level}_acc")],
+                "{level}: {row}"
+            );
+        }
+    }
+}
+
+/// Numbers are found as a reader of the script finds them.
+#[test]
+fn numbers_are_found_in_every_script() {
+    let Some(folder) = support::cases("19-judges-other-scripts") else {
+        return;
+    };
+    let text = fs::read_to_string(folder.join("number.json")).expect("a file");
+    let cases: Vec<Value> = serde_json::from_str(&text).expect("JSON");
+    assert!(cases.len() > 20);
+    for case in cases {
+        let [gold, response] = ["gold", "response"].map(|key| case[key].as_str().expect("a text"));
+        assert_eq!(
+            essa::reward::answer::number(response, gold),
+            case["expected"] == 1,
+            "{case}"
+        );
+    }
+}
+
+/// Stored responses under a run's config: its judge, its terms, its weights, and a program of one's own.
+#[test]
+fn a_config_judges_stored_responses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(
+        path("own.py"),
+        "import json, sys\nfor line in sys.stdin:\n    asked = json.loads(line)\n    n = asked['row']['n']\n    print(json.dumps({'id': asked['id'], 'reward': n} if n else {'id': asked['id'], 'error': 'no n'}), flush=True)\n",
+    )
+    .expect("a file");
+    fs::write(
+        path("run.toml"),
+        "[model]\npath = 'none'\n[task]\nkind = 'jsonl'\ntrain = 'none'\nprompt = '{q}'\nanswer = 'a'\njudge = 'number'\n[reward]\nfailed = -1.0\n\
+         [reward.weights]\ncorrect = 2.0\nmine = 0.5\n[reward.terms]\nmine = { command = ['python3', 'own.py'] }\nbrief = { length = 3 }\n",
+    )
+    .expect("a file");
+    let lines = "{\"q\": \"1+1\", \"a\": 18446744073709551616, \"n\": 1, \"response\": \"18446744073709551616\"}\n{\"a\": 2, \"n\": 0, \"response\": \"2\"}\n";
+    fs::write(path("in.jsonl"), lines).expect("a file");
+    let done = judge(
+        path("run.toml").to_str().expect("a path"),
+        &path("in.jsonl"),
+        &path("out.jsonl"),
+    );
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let text = fs::read_to_string(path("out.jsonl")).expect("a file");
+    assert!(text.contains("18446744073709551616,"), "digits stay: {text}");
+    let found = rows(&path("out.jsonl"));
+    assert_eq!(found[0]["reward"], 2.5);
+    assert_eq!(
+        (&found[1]["reward"], &found[1]["terms"]["correct"]),
+        (&json!(-1.0), &json!(1.0))
+    );
+    assert!(found[1]["error"].as_str().expect("why").contains("no n"));
+    assert!(String::from_utf8_lossy(&done.stdout).contains("1 could not be judged"));
 }

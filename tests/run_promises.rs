@@ -62,7 +62,15 @@ fn alignment(config: &RunConfig, cache: &Path) -> Alignment {
         .load(Seed::new(0).named("task"), Path::new("."))
         .expect("a task");
     let max_new_tokens = config.generation.max_new_tokens;
-    Alignment::new(opened, space, task, config.sampling(), max_new_tokens, "tiny".into()).expect("an objective")
+    Alignment::new(
+        opened,
+        space,
+        task,
+        &config.reward,
+        (config.sampling(), max_new_tokens),
+        "tiny".into(),
+    )
+    .expect("an objective")
 }
 
 /// A run from its start to its end, by as many jobs as it takes: one for each of `ends`, which may not be the last. What
@@ -221,7 +229,7 @@ fn check_splits(calls: &[Call], what: &str) -> Vec<f64> {
     let scores = |split: Split| {
         let mut scores: Vec<(Vec<f64>, BTreeMap<usize, f64>)> = Vec::new();
         for call in of(split) {
-            assert_eq!(call.questions.graded, split == Split::Train, "{what}");
+            assert_eq!(call.questions.by_train_judge, split == Split::Train, "{what}");
             for (theta, example, reward) in &call.rollouts {
                 let at = scores.iter().position(|(known, _)| known == theta);
                 let at = at.unwrap_or_else(|| {

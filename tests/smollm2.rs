@@ -78,7 +78,7 @@ fn natural(opened: &LanguageModel) -> (Vec<Vec<u32>>, Vec<ScoreRequest>) {
                 .chat_ids(&[Message::user(row["instruction"].as_str().expect("text"))])
                 .expect("a prompt"),
             completion_ids: text
-                .continuation_ids(row["output"].as_str().expect("text"))
+                .ids_after("", row["output"].as_str().expect("text"), false, false)
                 .expect("ids"),
             candidate: 0,
         });

@@ -4,13 +4,15 @@
 mod support;
 
 use essa::engine::{Limits, Sampling, ScoreRequest};
+use essa::judge::RewardConfig;
+use essa::judge::likelihood::Grade;
 use essa::language_model::LanguageModel;
 use essa::model::{LoadOptions, Precision};
 use essa::objective::{Alignment, Item, Objective, Questions, Rollout};
 use essa::seed::Seed;
 use essa::space::Space;
 use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, Kind};
-use essa::task::{Example, Grade, Split, Task, TaskConfig, Verdict};
+use essa::task::{Example, Split, Task, TaskConfig, Verdict};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -118,9 +120,9 @@ fn sst2_is_a_task() {
     println!("{}", task.notes().join("\n"));
     let first = &task.examples(Split::Test)[0];
     assert!(prompt(first).ends_with("\nno movement , no yuks , not much of anything ."));
-    assert_eq!(task.judge(first, "Negative.").reward, 1.0);
-    assert_eq!(task.judge(first, "Positive.").reward, 0.0);
-    assert_eq!(task.judge(first, "").reward, 0.0);
+    assert_eq!(verdict(&*task, first, "Negative.").reward, 1.0);
+    assert_eq!(verdict(&*task, first, "Positive.").reward, 0.0);
+    assert_eq!(verdict(&*task, first, "").reward, 0.0);
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn gsm8k_is_a_task() {
             let gold = example.reference["answer"].as_str().expect("text");
             let number = gold.rsplit("####").next().expect("rsplit gives at least one part");
             assert_eq!(
-                task.judge(example, &format!("So it is ${}.00.", number.trim())).reward,
+                verdict(&*task, example, &format!("So it is ${}.00.", number.trim())).reward,
                 1.0,
                 "{gold}"
             );
@@ -220,7 +222,7 @@ fn no_constant_response_pays() {
         let mean = |respond: &dyn Fn(&Example) -> String| {
             examples
                 .iter()
-                .map(|example| task.judge(example, &respond(example)).reward)
+                .map(|example| verdict(&*task, example, &respond(example)).reward)
                 .sum::<f64>()
                 / examples.len() as f64
         };
@@ -282,11 +284,11 @@ proptest! {
         let config = InstructionsConfig { train_size: 36, validation_size: 1, test_size: 1, ..Default::default() };
         let task = Instructions::new(&config, Seed::new(seed)).expect("a small task can be made");
         for example in task.examples(Split::Train) {
-            let verdict = task.judge(example, &response);
+            let verdict = verdict(&task, example, &response);
             prop_assert!((0.0..=1.0).contains(&verdict.reward) && !verdict.failed);
             prop_assert!(verdict.terms.values().all(|value| (0.0..=1.0).contains(value)));
             let foreign = Example { reference: response.clone().into(), ..example.clone() };
-            prop_assert_eq!(task.judge(&foreign, &response), Verdict::failed());
+            prop_assert!(crate::verdict(&task, &foreign, &response).failed);
         }
     }
 
@@ -306,9 +308,9 @@ proptest! {
                 match config.load(Seed::new(0), folder.path()) {
                     Ok(task) => {
                         assert_apart(&*task);
-                        let verdict = task.judge(&task.examples(Split::Test)[0], &response);
-                        prop_assert!(!verdict.failed && (0.0..=1.0).contains(&verdict.reward));
-                        let own = task.judge(&task.examples(Split::Test)[0], &content);
+                        let judged = verdict(&*task, &task.examples(Split::Test)[0], &response);
+                        prop_assert!(!judged.failed && (0.0..=1.0).contains(&judged.reward));
+                        let own = verdict(&*task, &task.examples(Split::Test)[0], &content);
                         prop_assert_eq!(own.reward, 1.0, "the gold answer is right under {}", judge);
                     }
                     Err(error) => prop_assert!(!error.to_string().is_empty()),
@@ -316,6 +318,10 @@ proptest! {
             }
         }
     }
+}
+
+fn verdict(task: &dyn Task, example: &Example, response: &str) -> Verdict {
+    essa::task::verdict(task, example, response).expect("a judge")
 }
 
 fn load(config: &TaskConfig, seed: u64, base_dir: &Path) -> Box<dyn Task> {
@@ -351,35 +357,35 @@ fn assert_apart(task: &dyn Task) {
     assert_eq!(ids.len(), all(task).count(), "an id is there twice");
 }
 
-// ----------------------------------------------------------------------------------------------------- graded rewards
+// ------------------------------------------------------------------------------------------- rewards by probability
 
-/// Where a task is graded, a candidate earns the probability of the gold answer and the end of the turn, token by token
+/// Under the judge `likelihood` a candidate earns the probability of the gold answer and the end of the turn, token by token
 /// what the engine says of these tokens; validation is judged by texts.
 #[test]
-fn a_graded_reward_is_the_probability_of_the_answer() {
+fn a_reward_by_likelihood_is_the_probability_of_the_answer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let model = folder.path().join("tiny.gguf");
     std::fs::write(&model, support::tiny_model::tiny_model()).expect("a model");
     let line = |n: usize| format!("{{\"q\": \"{n}?\", \"a\": {}}}\n", n % 2);
     std::fs::write(folder.path().join("rows.jsonl"), (0..12).map(line).collect::<String>()).expect("a file");
     let config = "kind = 'jsonl'\ntrain = 'rows.jsonl'\nvalidation_size = 2\ntest_size = 2\nprompt = '{q}'\nanswer = 'a'\n\
-                  answer_map = { 0 = 'no', 1 = 'yes' }\njudge = 'exact'\ngraded = 'log_probability'";
+                  answer_map = { 0 = 'no', 1 = 'yes' }\njudge = 'exact'\ntrain_judge = { likelihood = 'log_probability' }";
     let config: TaskConfig = toml::from_str(config).expect("valid");
     let task = load(&config, 1, folder.path());
     let examples: Vec<Example> = task.examples(Split::Train).to_vec();
     let options = LoadOptions::from(Precision::F32);
     let open = || LanguageModel::open(&model, options, Limits::default()).expect("opens");
     let space = Space::new(Vec::new());
-    let mut alignment = Alignment::new(open(), space, task, Sampling::default(), 4, "tiny".into()).expect("fits");
-    let mut ask = |split: Split, graded: bool, count: usize| {
+    let mut alignment = {
+        let reward = RewardConfig::default();
+        Alignment::new(open(), space, task, &reward, (Sampling::default(), 4), "tiny".into()).expect("fits")
+    };
+    let mut ask = |split: Split, by_train_judge: bool, count: usize| {
         let questions = Questions {
-            split,
-            indices: (0..count).collect(),
-            seed: Seed::new(0),
-            graded,
+            by_train_judge,
+            ..Questions::new(split, (0..count).collect(), Seed::new(0))
         };
-        let item = |question| Item { candidate: 0, question };
-        let items: Vec<Item> = (0..count).map(item).collect();
+        let items: Vec<Item> = questions.items(0, 0..count).collect();
         let mut rollouts: Vec<Rollout> = Vec::new();
         let mut take = |some: Vec<Rollout>| {
             rollouts.extend(some);

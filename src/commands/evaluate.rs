@@ -8,7 +8,6 @@ use crate::objective::{Alignment, Objective, Questions};
 use crate::plan;
 use crate::record::RunDirectory;
 use crate::search::Evaluation;
-use crate::seed::Seed;
 use crate::statistics::Estimate;
 use crate::task::Split;
 use crate::terminal::print;
@@ -70,7 +69,7 @@ pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
         );
         return Err(Error::file(directory.path(), what));
     }
-    let questions = Questions::whole(split, objective.examples(split), Seed::new(config.seed));
+    let questions = Questions::whole(&config, split, objective.examples(split));
     let thetas = [plan::start(n), best.theta];
     let work = Work {
         candidates: thetas.len(),

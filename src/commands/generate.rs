@@ -3,14 +3,13 @@
 use super::ModelArguments;
 use crate::engine::{Finish, Request, Sampling};
 use crate::error::{Error, Result};
-use crate::files::read_json_lines;
 use crate::files::{check_output, write_output};
 use crate::language_model::LanguageModel;
+use crate::rows::{self, Row};
 use crate::seed::Seed;
 use crate::text::Message;
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -77,15 +76,15 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
         .into_iter()
         .flatten()
         .try_for_each(|path| check_output(path))?;
-    let mut rows = read_json_lines(&arguments.prompts)?;
+    let mut rows = rows::read(&arguments.prompts)?;
     let clock = Instant::now();
     let (mut opened, bank) = arguments.model.open()?;
     let load_s = clock.elapsed().as_secs_f64();
     let text = opened.text()?;
     let mut requests = Vec::with_capacity(rows.len());
-    for (index, row) in rows.iter().enumerate() {
+    for (index, (line, row)) in rows.iter().enumerate() {
         requests.push(Request {
-            prompt_ids: prompt_ids(&opened, &arguments.prompts, index, row, arguments.raw)?,
+            prompt_ids: prompt_ids(&opened, &arguments.prompts, *line, row, arguments.raw)?,
             candidate: 0,
             max_new_tokens: arguments.max_new_tokens,
             sampling,
@@ -103,14 +102,15 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
         .expect("nobody says stop");
     let text = opened.text()?;
     let mut lines = String::new();
-    for (row, completion) in rows.iter_mut().zip(&completions) {
-        row["completion"] = json!(text.decode(&completion.token_ids));
-        row["token_ids"] = json!(completion.token_ids);
-        row["finish_reason"] = json!(if completion.finish == Finish::Stop {
+    for ((_, row), completion) in rows.iter_mut().zip(&completions) {
+        let finish = if completion.finish == Finish::Stop {
             "stop"
         } else {
             "length"
-        });
+        };
+        row.set("completion", &text.decode(&completion.token_ids));
+        row.set("token_ids", &completion.token_ids);
+        row.set("finish_reason", &finish);
         lines += &format!("{row}\n");
     }
     write_output(&arguments.output, lines.as_bytes())?;
@@ -129,35 +129,18 @@ pub fn generate(arguments: &GenerateArguments) -> Result<()> {
     Ok(())
 }
 
-/// The tokens of one row's prompt; an error names the file and the row.
-pub(super) fn prompt_ids(
-    opened: &LanguageModel,
-    path: &Path,
-    index: usize,
-    row: &Value,
-    raw: bool,
-) -> Result<Vec<u32>> {
+/// The tokens of one row's prompt; an error names the file and the line.
+pub(super) fn prompt_ids(opened: &LanguageModel, path: &Path, line: usize, row: &Row, raw: bool) -> Result<Vec<u32>> {
     let text = opened.text()?;
-    let prompt = row.get("prompt").and_then(Value::as_str).ok_or_else(|| {
-        let keys: Vec<&String> = row.as_object().map(|row| row.keys().collect()).unwrap_or_default();
-        Error::file(
-            path,
-            format!(
-                "row {}: key `prompt` is missing or not a string; found keys {keys:?}",
-                index + 1
-            ),
-        )
-    })?;
+    let wrong = |what: String| Error::file(path, format!("line {line}: {what}"));
+    let prompt = row.get::<String>("prompt", "a text").map_err(wrong)?;
     let ids = if raw {
-        text.raw_ids(prompt)?
+        text.raw_ids(&prompt)?
     } else {
         text.chat_ids(&[Message::user(prompt)])?
     };
     if ids.is_empty() {
-        return Err(Error::file(
-            path,
-            format!("row {}: the prompt has no tokens", index + 1),
-        ));
+        return Err(wrong("the prompt has no tokens".into()));
     }
     Ok(ids)
 }

@@ -4,11 +4,11 @@ use super::ModelArguments;
 use super::generate::prompt_ids;
 use crate::engine::ScoreRequest;
 use crate::error::{Error, Result};
-use crate::files::read_json_lines;
 use crate::files::{check_output, write_output};
 use crate::language_model::LanguageModel;
+use crate::rows::{self, Row};
+use crate::text::Message;
 use clap::Args;
-use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// Flags of `essa score`.
@@ -31,36 +31,39 @@ pub struct ScoreArguments {
 /// Writes every row again with `logprobs`, one natural logarithm a completion token.
 pub fn score(arguments: &ScoreArguments) -> Result<()> {
     check_output(&arguments.output)?;
-    let mut rows = read_json_lines(&arguments.input)?;
+    let mut rows = rows::read(&arguments.input)?;
     let (mut opened, bank) = arguments.model.open()?;
     let requests: Result<Vec<ScoreRequest>> = rows
         .iter()
-        .enumerate()
-        .map(|(index, row)| request(&opened, &arguments.input, index, row, arguments.raw))
+        .map(|(line, row)| request(&opened, &arguments.input, *line, row, arguments.raw))
         .collect();
     let scores = opened.engine.score(&requests?, bank.as_ref())?;
     let mut lines = String::new();
-    for (row, logprobs) in rows.iter_mut().zip(scores) {
-        row["logprobs"] = json!(logprobs);
+    for ((_, row), logprobs) in rows.iter_mut().zip(scores) {
+        row.set("logprobs", &logprobs);
         lines += &format!("{row}\n");
     }
     write_output(&arguments.output, lines.as_bytes())
 }
 
-fn request(opened: &LanguageModel, path: &Path, index: usize, row: &Value, raw: bool) -> Result<ScoreRequest> {
-    let error = |what: &str| Error::file(path, format!("row {}: {what}", index + 1));
-    let (prompt_ids, completion_ids) = if row.get("prompt_ids").is_some() {
-        (
-            token_ids(row, "prompt_ids").map_err(|e| error(&e))?,
-            token_ids(row, "completion_ids").map_err(|e| error(&e))?,
-        )
+fn request(opened: &LanguageModel, path: &Path, line: usize, row: &Row, raw: bool) -> Result<ScoreRequest> {
+    let error = |what: &str| Error::file(path, format!("line {line}: {what}"));
+    let (prompt_ids, completion_ids) = if row.has("prompt_ids") {
+        let ids = |column: &str| {
+            row.get::<Vec<u32>>(column, "a list of token numbers")
+                .map_err(|what| error(&what))
+        };
+        (ids("prompt_ids")?, ids("completion_ids")?)
     } else {
-        let completion = row.get("completion").and_then(Value::as_str);
-        let completion = completion.ok_or_else(|| error("key `completion` is missing or not a string"))?;
-        (
-            prompt_ids(opened, path, index, row, raw)?,
-            opened.text()?.continuation_ids(completion)?,
-        )
+        let completion = row.get::<String>("completion", "a text").map_err(|what| error(&what))?;
+        let prompt_ids = prompt_ids(opened, path, line, row, raw)?;
+        let (text, prompt) = (opened.text()?, row.text("prompt").map_err(|what| error(&what))?);
+        let completion_ids = if raw {
+            text.ids_after(&prompt, &completion, false, false)?
+        } else {
+            text.ids_after(&text.chat_text(&[Message::user(prompt)])?, &completion, true, false)?
+        };
+        (prompt_ids, completion_ids)
     };
     if prompt_ids.is_empty() {
         return Err(error(
@@ -76,16 +79,4 @@ fn request(opened: &LanguageModel, path: &Path, index: usize, row: &Value, raw: 
         completion_ids,
         candidate: 0,
     })
-}
-
-fn token_ids(row: &Value, key: &str) -> std::result::Result<Vec<u32>, String> {
-    let values = row
-        .get(key)
-        .and_then(Value::as_array)
-        .ok_or(format!("key `{key}` is missing or not a list"))?;
-    let token = |value: &Value| value.as_u64().and_then(|token| u32::try_from(token).ok());
-    values
-        .iter()
-        .map(|value| token(value).ok_or(format!("`{key}` holds {value}, expected token numbers")))
-        .collect()
 }

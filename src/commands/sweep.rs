@@ -3,8 +3,10 @@
 //! such jobs.
 
 use super::align::run_in;
+use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
+use crate::objective::alignment::open_task;
 use crate::plan::sweep::Sweep;
 use crate::record::{Outcome, Row, RunDirectory, Standing};
 use crate::report::leaderboard;
@@ -56,6 +58,7 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
     }
     // Before the first run: the rows of another sweep must not pass for this one's.
     world.root_says(|| check_folder(&sweep, &folder))?;
+    world.root_says(|| check_data(&sweep))?;
     let group = world.rank() * arguments.groups / world.size();
     let ranks = world.split(group);
     // Groups begin at different places, so that they seldom reach for the same run.
@@ -112,6 +115,20 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
         say(format_args!("{left} runs were in other jobs' hands"));
     }
     Ok(Outcome::Finished)
+}
+
+/// Whether every run's data are there and enough for it: what one run lacks is said before another has spent hours.
+fn check_data(sweep: &Sweep) -> Result<()> {
+    let mut looked: Vec<&RunConfig> = Vec::new();
+    for run in &sweep.runs {
+        let same = |other: &&RunConfig| other.task == run.task && other.reward == run.reward && other.run == run.run;
+        if looked.iter().any(same) {
+            continue;
+        }
+        open_task(run).map_err(|error| Error::config(format!("run `{}`: {error}", run.name)))?;
+        looked.push(run);
+    }
+    Ok(())
 }
 
 /// Refuses a folder that holds runs of these names under another config, and says which runs in it are not of this sweep.

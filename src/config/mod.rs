@@ -9,6 +9,7 @@ use crate::digest::sha256;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::files::cache_folder;
+use crate::judge::{RewardConfig, Selection};
 use crate::model::{Device, KvKind, LoadOptions, Precision, Weights};
 use crate::seed::Seed;
 use crate::space::{Materials, Space, SpaceConfig};
@@ -40,6 +41,9 @@ pub struct RunConfig {
     /// What it is judged by.
     #[serde(default)]
     pub task: TaskConfig,
+    /// What terms and several texts come to.
+    #[serde(default)]
+    pub reward: RewardConfig,
     /// How texts are written.
     #[serde(default)]
     pub generation: GenerationSection,
@@ -112,6 +116,8 @@ pub struct RunSection {
     pub generations: u64,
     /// Prompts a generation, the same for every candidate.
     pub prompts: usize,
+    /// Texts to each prompt.
+    pub samples: usize,
     /// Prompts that a generation may come to when the candidates' differences are mostly noise; without it they stay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompts_max: Option<usize>,
@@ -144,6 +150,7 @@ impl Default for RunSection {
         Self {
             generations: 20,
             prompts: 24,
+            samples: 1,
             validate_every: 5,
             rollouts: true,
             prompts_max: None,
@@ -287,6 +294,8 @@ impl RunConfig {
         };
         positive("run.generations", self.run.generations)?;
         positive("run.prompts", self.run.prompts as u64)?;
+        positive("run.samples", self.run.samples as u64)?;
+        self.check_reward()?;
         // What does not hang on n, before anything is loaded.
         self.strategy.resolve(self.space.subspace.unwrap_or(1).max(1))?;
         if self.run.racing && self.strategy.weighs_the_worse_half() {
@@ -329,13 +338,63 @@ impl RunConfig {
                 self.name
             )));
         }
-        self.space
-            .check(self.model.adapter.as_deref(), self.sampling(), self.is_graded())
+        self.space.check(
+            self.model.adapter.as_deref(),
+            self.sampling(),
+            self.task.asks_likelihood(),
+        )
     }
 
-    /// Whether candidates are judged by probabilities, and write nothing.
-    pub fn is_graded(&self) -> bool {
-        matches!(&self.task, TaskConfig::Jsonl(task) if task.graded.is_some())
+    /// Texts of a candidate to each prompt: one where it is judged by probabilities, which another text would not change.
+    pub fn samples_of_candidates(&self) -> usize {
+        if self.task.asks_likelihood() {
+            1
+        } else {
+            self.run.samples
+        }
+    }
+
+    /// Texts of the mean to each prompt when it is looked at.
+    pub fn samples_of_mean(&self) -> usize {
+        let writes = self.task.judges().is_none_or(|(judge, _)| !judge.asks_likelihood());
+        if writes { self.run.samples } else { 1 }
+    }
+
+    fn check_reward(&self) -> Result<()> {
+        self.reward.check(self.run.samples)?;
+        self.reward.check_names(self.task.terms())?;
+        if self.run.samples > 1 && self.generation.temperature == 0.0 {
+            return Err(Error::config(format!(
+                "run.samples is {}, and generation.temperature is 0, at which all texts to a prompt are the same; raise generation.temperature",
+                self.run.samples
+            )));
+        }
+        if let Some((judge, train_judge)) = self.task.judges() {
+            let reads_no_text = judge.asks_likelihood();
+            if reads_no_text && (self.run.calibrate_sigma || self.space.budget.is_some()) {
+                return Err(Error::config(format!(
+                    "task.judge is {}, for which nothing is written, and run.calibrate_sigma and space.budget look at texts: make it task.train_judge beside a judge of texts, or leave these out",
+                    judge.name()
+                )));
+            }
+            if reads_no_text && !self.reward.terms.is_empty() {
+                return Err(Error::config(format!(
+                    "reward.terms are terms of a text, and for the judge {} nothing is written; leave them out",
+                    judge.name()
+                )));
+            }
+            if train_judge.is_some() && self.reward.selection != Selection::Weighted {
+                return Err(Error::config(
+                    "reward.selection compares terms of task.judge, and candidates are judged by task.train_judge; leave one of them out",
+                ));
+            }
+        }
+        if self.reward.selection != Selection::Weighted && self.run.racing {
+            return Err(Error::config(
+                "run.racing compares single rewards; leave it out beside reward.selection",
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -372,13 +431,16 @@ mod tests {
         RunConfig::load(&path, &[])
     }
 
-    const FULL: [&str; 5] = [
+    const FULL: [&str; 7] = [
         "[model]\npath = 'm'\n[space]\nkind = 'mix'\nbudget = 99\nadapters = ['a', 'b']",
         "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\ntop_p = 0.9\n[space]\nkind = 'decoding'",
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nonly = ['model.layers.0']\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
-        "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\n\
-         answer = 'a'\njudge = 'exact'\ngraded = 'probability'\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
+        "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\nshot = 's'\noptions = 'o'\n\
+         validation_size = 1\ntest_size = 0.5\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'\nsubset = { size = 9 }\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
+        "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nmessages = 'm'\njudge = 'number'\n[reward]\nselection = 'pareto'\norder = ['correct', 'brief']\n\
+         weights = { correct = 1 }\n[reward.terms]\nbrief = { length = 9 }",
+        "[model]\npath = 'm'\n[task]\nkind = 'countdown'",
     ];
 
     /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.
@@ -526,8 +588,8 @@ mod tests {
             ),
             (
                 "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\n[space]\nkind = 'decoding'\n[task]\nkind = 'jsonl'\n\
-                 train = 't'\nprompt = 'p'\nanswer = 'a'\njudge = 'exact'\ngraded = 'probability'",
-                "task.graded is set, and the space has decoding",
+                 train = 't'\nprompt = 'p'\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'",
+                "(task.train_judge), and the space has decoding",
             ),
             ("[model]\npath = 'm'\n[generation]\ntop_p = 1.5", "generation.top_p"),
             (

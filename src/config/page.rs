@@ -1,5 +1,7 @@
 //! The reference page of all keys, `docs/configuration.md`.
 
+use crate::judge::kinds::JUDGES;
+
 /// One knob of the reference page.
 pub struct Knob {
     /// The key, with its table.
@@ -63,30 +65,45 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
     "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";
     "strategy.extra_noise", "number", "0.05 σ0", "≥ 0", "cem: the standard deviation that each generation adds to every σ, as variances add.";
-    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`", "The built-in task, or rows of JSON-lines files.";
+    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`, `gsm8k`, `math`, `ifeval`, `choice`, `countdown`", "The built-in task; rows of JSON-lines files of any columns; or a benchmark with its own prompt and judge, read from files as they are published (`src/task/<kind>.rs` opens with a row of each). Keys of \"rows\" below are those of all kinds that read files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
     "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
-    "task.train_size", "examples", "512", "1 … 1048576", "instructions: examples that judge candidates.";
-    "task.validation_size", "examples", "128; jsonl 256", "≥ 1", "Examples that judge the mean; jsonl: carved off train where there is no file.";
-    "task.test_size", "examples", "256", "≥ 1", "Examples that judge the result; jsonl: carved off train where there is no file.";
+    "task.train_size", "examples", "512", "1 … 1048576", "instructions, countdown: examples to make that judge candidates.";
+    "task.validation_size", "examples", "128; rows 256", "≥ 1; rows: or a share between 0 and 1", "Examples that judge the mean; rows: carved off train where there is no file, by a hash of the prompt, and taken out of the file where there is one. A share stands when rows are added.";
+    "task.test_size", "examples", "256", "≥ 1; rows: or a share between 0 and 1", "Examples that judge the result; rows: as for validation.";
     "task.content_weight", "share", "0.5", "0 … 1", "instructions: the part of the reward that right content earns.";
     "task.partial_credit", "share", "0.0", "0 … 1", "instructions: what coming near an instruction earns.";
-    "task.train", "path", "–", "JSON lines", "jsonl: rows that judge candidates.";
-    "task.validation", "path", "–", "JSON lines", "jsonl: rows that judge the mean.";
-    "task.test", "path", "–", "JSON lines", "jsonl: rows that judge the result.";
-    "task.prompt", "template", "–", "`{column}`, `{{` and `}}` for braces", "jsonl: the user's turn.";
+    "task.numbers", "two integers", "[3, 4]", "2 … 6", "countdown: the fewest and the most numbers of a puzzle.";
+    "task.largest", "integer", "99", "5 … 1000000", "countdown: the largest number.";
+    "task.train", "path", "–", "JSON lines", "rows: those that judge candidates; countdown makes puzzles without.";
+    "task.validation", "path", "–", "JSON lines", "rows: those that judge the mean.";
+    "task.test", "path", "–", "JSON lines", "rows: those that judge the result.";
+    "task.prompt", "template", "that of the kind", "`{column}`, `{options}`, `{{` and `}}` for braces", "rows: the user's turn.";
+    "task.messages", "column", "–", "", "rows: the column with a conversation, `[{\"role\": …, \"content\": …}, …]`, instead of a prompt. A last turn of the assistant is the gold answer.";
     "task.system", "string", "the chat template's", "", "The system's turn.";
-    "task.answer", "column", "–", "", "jsonl: the column with the gold answer.";
-    "task.answer_map", "table", "–", "", "jsonl: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
-    "task.judge", "string", "–", "`exact`, `first_word`, `contains`, `number`, `{ regex = \"…(group)…\" }`", "jsonl: when a response gives the answer.";
-    "task.case_sensitive", "boolean", "false", "", "jsonl: whether letters of other case are other letters.";
-    "task.graded", "string", "–", "`probability`, `log_probability`", "jsonl: has candidates judged by the probability that the model says the gold answer, as the data spell it, and ends its turn there, or by its logarithm, instead of by a text. `log_probability` makes certainty of a wrong answer cost the most, though no token more than one of probability 0.001. Differences show that no text shows, and nothing is written. Validation and test are judged by texts in any case.";
+    "task.shots", "integer", "0", "≥ 0", "rows: answered examples before each prompt, as turns, taken from train.";
+    "task.shot", "template", "the answer", "like a prompt", "rows: the assistant's turn of these.";
+    "task.answer", "column, or `{ column = …, regex = … }`", "the judge knows", "", "rows: the column with the gold answer, or group 1 of the last match in it, such as `{ column = \"answer\", regex = '#### (.+)' }`.";
+    "task.answer_map", "table", "–", "", "rows: what each value of the answer column means, such as `{ 1 = \"positive\" }`.";
+    "task.options", "column", "choice: `choices`", "", "rows: the column with the possible answers, a list of texts or `{\"text\": […], \"label\": […]}`; the answer is then a label, a letter, an index from 0 or a text.";
+    "task.judge", "judge", "that of the kind", "see below", "rows: what a response is worth.";
+    "task.train_judge", "judge", "task.judge", "see below", "rows: what a candidate is worth while the search goes on: a judge that is cheaper or tells degrees, such as `{ likelihood = \"log_probability\" }`. Validation and test stay with `judge`.";
+    "task.case_sensitive", "boolean", "false", "", "rows: whether letters of other case are other letters.";
+    "task.subset", "table", "all", "`size`, `least`, `most`, `near`", "rows: which rows of train are used: prompts of `least` to `most` characters, and of these `size`, the nearest to the rows of the file `near` by compression distance (ZIP-FIT) where that is set.";
+    "task.deduplicate", "boolean", "false", "", "rows: whether of rows of train with the same prompt only the first is used.";
+    "reward.weights", "table", "the judge's own reward, and each further term once", "numbers by term", "What each term weighs in the reward; `reward` is the judge's own. What weighs nothing is still in the log.";
+    "reward.failed", "number", "0.0", "", "What a response earns that could not be judged.";
+    "reward.of_samples", "string", "\"mean\"", "`mean`, `best`, `pass@k`", "What the texts of a prompt earn together where `run.samples` is above 1; pass@k is unbiased, and a text passes that earns 1.";
+    "reward.selection", "string", "\"weighted\"", "`weighted`, `lexicographic`, `pareto`", "How candidates are compared: by the reward, by the terms of `order` one after the other, or by non-dominated sorting of these (beside all earlier candidates where `run.prompts` is the whole training split, and of a generation alone otherwise, because terms of other prompts cannot be compared). Pareto leaves `front.csv` and an adapter for each of its points in `front/`. The mean is chosen by the reward in any case.";
+    "reward.order", "list", "[]", "names of terms", "Terms that are compared, the most important first.";
+    "reward.terms", "table", "{}", "judges by name", "Further terms of a response, such as `brief = { length = 200 }`.";
     "generation.max_new_tokens", "tokens", "32", "≥ 1", "Token budget of a text.";
     "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
     "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
     "generation.top_k", "tokens", "0", "≥ 0", "Keeps this many likeliest tokens; 0 keeps all.";
     "run.generations", "integer", "20", "≥ 1", "Generations.";
     "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
+    "run.samples", "texts", "1", "≥ 1", "Texts to each prompt, each sampled with randomness of its own; above 1 only with a temperature.";
     "run.validate_every", "generations", "5", "≥ 0", "How often the mean is scored on the validation split; 0 at the start and the end only.";
     "run.prompts_max", "examples", "run.prompts", "run.prompts … training examples", "What run.prompts may grow to, doubling while the signal-to-noise of three generations is below ½.";
     "run.calibrate_sigma", "boolean", "false", "", "Whether σ0 is found before the run: the step at which three quarters of the candidates' texts differ from the start's, from strategy.sigma as a first guess. The curve is kept in calibration.csv.";
@@ -107,6 +124,22 @@ pub fn reference_page() -> String {
             "| `{}` | {} | {} | {} | {} |\n",
             knob.key, knob.kind, knob.default, knob.range, knob.meaning
         );
+    }
+    page += "\n## Judges\n\nA judge is a name, or a table in which its name is a key: `judge = \"number\"`, `judge = { regex = 'is (\\d+)' }`. docs/judging.md has more.\n\n\
+             | judge | settings | terms, the first is the reward | meaning |\n| --- | --- | --- | --- |\n";
+    for judge in JUDGES {
+        let settings = if judge.settings.is_empty() {
+            String::new()
+        } else {
+            format!("`{{ {} }}`", judge.settings)
+        };
+        let terms: Vec<String> = judge.terms.iter().map(|term| format!("`{term}`")).collect();
+        let terms = if terms.is_empty() {
+            "its own".into()
+        } else {
+            terms.join(", ")
+        };
+        page += &format!("| `{}` | {settings} | {terms} | {} |\n", judge.name, judge.meaning);
     }
     page
 }

@@ -45,6 +45,47 @@ pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
             }
         });
     }
+    resolve_judges(table, folder);
+}
+
+/// The same in what `[task]` and `[reward]` name deeper down: the sample of a subset, and files of judges.
+fn resolve_judges(table: &mut toml::Table, folder: &Path) {
+    let inner = |value: Option<&mut toml::Value>, visit: &mut dyn FnMut(&mut toml::Table)| {
+        if let Some(toml::Value::Table(table)) = value {
+            visit(table);
+        }
+    };
+    let judge = |judge: &mut toml::Table| {
+        if let Some(path) = judge.get_mut("json_schema") {
+            resolve_path(path, folder);
+        }
+        // A program's arguments may be anything; one that names a file beside the config is that file.
+        if let Some(toml::Value::Array(arguments)) = judge.get_mut("command") {
+            for argument in arguments {
+                let name = argument.as_str().unwrap_or_default();
+                let file = name.split(':').next().unwrap_or_default();
+                if !file.is_empty() && folder.join(file).is_file() {
+                    resolve_path(argument, folder);
+                }
+            }
+        }
+    };
+    inner(table.get_mut("task"), &mut |task| {
+        inner(task.get_mut("judge"), &mut |own| judge(own));
+        inner(task.get_mut("train_judge"), &mut |own| judge(own));
+        inner(task.get_mut("subset"), &mut |subset| {
+            if let Some(path) = subset.get_mut("near") {
+                resolve_path(path, folder);
+            }
+        });
+    });
+    inner(table.get_mut("reward"), &mut |reward| {
+        inner(reward.get_mut("terms"), &mut |terms| {
+            terms
+                .iter_mut()
+                .for_each(|(_, term)| inner(Some(term), &mut |own| judge(own)));
+        });
+    });
 }
 
 fn resolve_path(value: &mut toml::Value, folder: &Path) {
@@ -138,12 +179,16 @@ pub(super) fn with_nearest(message: &str) -> String {
     }
 }
 
+/// Kinds of task that read rows from files.
+const FROM_ROWS: &str = "jsonl, gsm8k, math, ifeval, choice";
+
 /// The knob of this name that only some kinds have, and which: its meaning begins with them.
 fn kinds_with(name: &str) -> Option<(&'static Knob, &'static str)> {
     let knob = KNOBS
         .iter()
         .find(|knob| knob.key.split_once('.').is_some_and(|(_, key)| key == name))?;
     let (kinds, _) = knob.meaning.split_once(": ")?;
-    let is_kind = |c: char| c.is_ascii_lowercase() || "-, ".contains(c);
+    let is_kind = |c: char| c.is_ascii_alphanumeric() || "-, ".contains(c);
+    let kinds = if kinds == "rows" { FROM_ROWS } else { kinds };
     (!knob.key.starts_with("model.") && kinds.chars().all(is_kind)).then_some((knob, kinds))
 }

@@ -8,10 +8,11 @@
 use crate::error::{Error, Result};
 use crate::farm::racing;
 use crate::farm::ranks::Ranks;
+use crate::judge::Scope;
 use crate::objective::{Item, Objective, Questions, Rollout, evaluation};
 use crate::search::Evaluation;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Instant;
 
@@ -91,19 +92,34 @@ pub fn evaluate(
     let mut contenders: Vec<usize> = (0..work.candidates).collect();
     let (mut asked, mut farms) = (Vec::new(), Vec::new());
     for (at, round) in rounds.iter().enumerate() {
-        let grid = contenders.iter().flat_map(|&candidate| {
-            let of_candidate = move |question| Item { candidate, question };
-            round.clone().map(of_candidate)
-        });
-        let items: Vec<Item> = grid.collect();
+        let of_candidate = |&candidate: &usize| work.questions.items(candidate, round.clone());
+        let mut items: Vec<Item> = contenders.iter().flat_map(of_candidate).collect();
+        let scope = objective.scope(work.questions);
+        if scope == Scope::Question {
+            // What is judged together stays together, on one rank and when a part of it is known.
+            items.sort_by_key(|item| (item.question, item.candidate, item.sample));
+            let missing: BTreeSet<usize> = items
+                .iter()
+                .filter(|item| !all.contains_key(item))
+                .map(|item| item.question)
+                .collect();
+            all.retain(|item, _| !round.contains(&item.question) || !missing.contains(&item.question));
+        }
         match evaluate_items(ranks, objective, &work, &items, &mut all, record, go_on)? {
             Some(farm) => farms.push(farm),
             None => return Ok(None),
         }
         asked.extend(items);
         if at + 1 < rounds.len() {
-            let of_candidate = |candidate| (0..round.end).map(move |question| Item { candidate, question });
-            let rewards = |candidate| of_candidate(candidate).map(|item| all[&item].verdict.reward).collect();
+            let rewards = |candidate| {
+                let texts: Vec<f64> = work
+                    .questions
+                    .items(candidate, 0..round.end)
+                    .map(|item| all[&item].verdict.reward)
+                    .collect();
+                let of_question = |texts: &[f64]| work.questions.of_samples.reward(texts);
+                texts.chunks(work.questions.samples).map(of_question).collect()
+            };
             contenders = racing::survivors(&contenders, work.candidates, &rewards);
         }
     }
@@ -114,7 +130,8 @@ pub fn evaluate(
         ));
     }
     let rollouts: Vec<Rollout> = all.into_values().collect();
-    let of_candidate = |some: &[Rollout]| evaluation(&some.iter().collect::<Vec<_>>());
+    let of_samples = work.questions.of_samples;
+    let of_candidate = |some: &[Rollout]| evaluation(&some.iter().collect::<Vec<_>>(), of_samples);
     let mut evaluations: Vec<Evaluation> = rollouts
         .chunk_by(|a, b| a.item.candidate == b.item.candidate)
         .map(of_candidate)
@@ -140,8 +157,9 @@ fn evaluate_items(
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Farm>> {
     let todo: Vec<Item> = items.iter().filter(|item| !all.contains_key(item)).copied().collect();
-    let own = &todo[share(todo.len(), ranks.rank(), ranks.size())];
+    let own = own_share(&todo, objective.scope(work.questions), ranks.rank(), ranks.size());
     let mut candidates: Vec<usize> = own.iter().map(|item| item.candidate).collect();
+    candidates.sort_unstable();
     candidates.dedup();
     let thetas: Vec<Vec<f64>> = candidates.iter().map(|&candidate| (work.theta)(candidate)).collect();
     let local = |item: &Item| Item {
@@ -230,6 +248,20 @@ fn share(count: usize, rank: usize, of: usize) -> Range<usize> {
     count * rank / of..count * (rank + 1) / of
 }
 
+/// What falls to one of `of` ranks; questions that are judged whole are not cut.
+fn own_share(todo: &[Item], scope: Scope, rank: usize, of: usize) -> &[Item] {
+    match scope {
+        Scope::Response => &todo[share(todo.len(), rank, of)],
+        Scope::Question => {
+            let questions: Vec<&[Item]> = todo.chunk_by(|a, b| a.question == b.question).collect();
+            let own = share(questions.len(), rank, of);
+            let start: usize = questions[..own.start].iter().map(|items| items.len()).sum();
+            let len: usize = questions[own].iter().map(|items| items.len()).sum();
+            &todo[start..start + len]
+        }
+    }
+}
+
 fn keyed(rollout: Rollout) -> (Item, Rollout) {
     (rollout.item, rollout)
 }
@@ -277,12 +309,7 @@ mod tests {
     #[test]
     fn known_rollouts_are_taken_as_they_are() {
         let ranks = Ranks::alone();
-        let questions = Questions {
-            split: Split::Train,
-            indices: vec![0, 1, 2],
-            seed: Seed::new(0),
-            graded: false,
-        };
+        let questions = Questions::new(Split::Train, vec![0, 1, 2], Seed::new(0));
         let run = |known: Vec<Rollout>| {
             let work = Work {
                 candidates: 2,
@@ -368,12 +395,7 @@ mod tests {
     /// hard ones to answer too. Where all answer all, a score is its own mean.
     #[test]
     fn who_dropped_out_of_a_race_is_scored_as_if_the_questions_had_been_the_same() {
-        let questions = Questions {
-            split: Split::Train,
-            indices: (0..8).collect(),
-            seed: Seed::new(0),
-            graded: true,
-        };
+        let questions = Questions::new(Split::Train, (0..8).collect(), Seed::new(0));
         let scores = |racing: bool| {
             let mut objective = Worth {
                 layout: Layout::new([("x".to_string(), 1)]),

@@ -5,38 +5,55 @@
 //! {"ground_truth": "\\frac{1}{2}", "given": "0.5"}
 //! ```
 
-use super::{Judged, RowJudge, score, text};
+use super::answer::{no_settings, rule};
+use super::kind::{Asked, Context, Kind, Opened};
+use super::{Judge, Verdict, score};
+use crate::error::Result;
 use crate::reward::math::{boxed_answer, grade};
-use crate::task::Verdict;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
-/// `answer` or `ground_truth` is the right answer; what is judged is `given`, or what `response` has in its last box.
-pub struct Math;
+struct Math;
 
-impl RowJudge for Math {
+/// The judge.
+pub fn open(table: &toml::Table, _: &Context) -> Opened {
+    no_settings(table)?;
+    Ok(Box::new(Math))
+}
+
+impl Kind for Math {
     fn columns(&self) -> &'static [&'static str] {
-        &["answer", "response"]
+        &["answer"]
     }
 
-    fn judge(&self, row: &Map<String, Value>) -> Result<Judged, String> {
-        let key = |names: [&'static str; 2]| {
-            names
-                .into_iter()
-                .find(|name| row.contains_key(*name))
-                .unwrap_or(names[0])
-        };
-        let gold = text(row, key(["answer", "ground_truth"]))?;
-        let (boxed, given) = match key(["response", "given"]) {
-            "given" => (true, Some(text(row, "given")?)),
-            name => {
-                let found = boxed_answer(text(row, name)?);
-                (found.is_some(), found)
+    /// `answer` or `ground_truth` is the right answer, or what the last box of `solution` holds. Where a row has `given`, that is judged as
+    /// it stands, without a box.
+    fn reference(&self, asked: &Asked) -> std::result::Result<Value, String> {
+        let row = asked.row;
+        let gold = match asked.gold {
+            Some(gold) => gold.to_owned(),
+            None if row.has("ground_truth") && !row.has("answer") => row.text("ground_truth")?,
+            None if row.has("solution") && !row.has("answer") => {
+                let solution = row.text("solution")?;
+                boxed_answer(&solution)
+                    .ok_or("column `solution` has no \\boxed{…}, and there is no `answer`")?
+                    .to_owned()
             }
+            None => row.text("answer")?,
         };
-        let correct = score(given.is_some_and(|given| grade(given, gold)));
-        Ok(Judged {
-            verdict: Verdict::new(correct, [("correct", correct), ("answered", score(boxed))]),
-            parts: Vec::new(),
-        })
+        Ok(json!({ "answer": gold, "bare": row.has("given") && !row.has("response") }))
+    }
+
+    fn begin(&self, threads: usize) -> Result<Box<dyn Judge>> {
+        Ok(rule(threads, |reference, response| {
+            let Some(gold) = reference["answer"].as_str() else {
+                return Verdict::failed("the example has no answer");
+            };
+            let given = match reference["bare"] {
+                Value::Bool(true) => Some(response),
+                _ => boxed_answer(response),
+            };
+            let correct = score(given.is_some_and(|given| grade(given, gold)));
+            Verdict::new(correct, [("correct", correct), ("answered", score(given.is_some()))])
+        }))
     }
 }

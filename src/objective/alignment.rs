@@ -1,22 +1,26 @@
 //! The objective that the engine exists for: candidates of an adapter space on a language model, judged by a task.
 
+use super::bench::Bench;
 use super::{Item, Labels, Objective, Questions, Rollout};
 use crate::adapter::AdapterBank;
 use crate::config::RunConfig;
 use crate::digest::hex;
-use crate::engine::{Completion, Finish, Limits, Request, Sampling, ScoreRequest};
+use crate::engine::{Completion, Engine, Finish, Limits, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
+use crate::judge::kind::Context;
+use crate::judge::{Continuation, Judge, RewardConfig, Said, Scope};
 use crate::language_model::LanguageModel;
 use crate::model::{LoadOptions, ModelConfig};
 use crate::search::Layout;
 use crate::space::Space;
-use crate::task::{Example, Split, Task};
-use crate::text::Text;
+use crate::task::{Example, Split, Task, Verdict};
+use crate::text::{Message, Text};
 use crate::threads::{self, Node};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A language model, an adapter space on it, and a task.
 pub struct Alignment {
@@ -28,37 +32,118 @@ pub struct Alignment {
     max_new_tokens: usize,
     /// What the adapter's config calls the base model.
     base_name: String,
-    /// Prompts by split, tokenized once a run.
-    prompts: BTreeMap<&'static str, Vec<Vec<u32>>>,
-    /// The answers that training examples are graded by; none where the task grades none.
-    answers: Vec<Vec<u32>>,
+    /// Examples by split, with their prompts as tokens.
+    splits: BTreeMap<Split, Vec<Prepared>>,
+    /// Who judges the mean.
+    judge: Seat,
+    /// Who judges candidates, where that is somebody else.
+    train_judge: Option<Seat>,
+    /// What the next response is known by; never used twice, so that a verdict that comes late is nobody else's.
+    ticket: usize,
+}
+
+/// What an evaluation works with, each borrowed by itself.
+struct Parts<'a> {
+    engine: &'a mut Engine,
+    text: &'a Text,
+    bank: &'a AdapterBank,
+    examples: &'a [Prepared],
+    judge: &'a mut dyn Judge,
+    continuations: &'a BTreeMap<Split, Vec<Vec<Vec<u32>>>>,
+    ticket: &'a mut usize,
+}
+
+/// An example that is ready to be asked.
+struct Prepared {
+    example: Arc<Example>,
+    prompt_ids: Vec<u32>,
+}
+
+impl Prepared {
+    /// What came of an item, before it is judged.
+    fn rollout(&self, item: Item, completion: String, tokens: usize, finish_reason: Finish) -> Rollout {
+        Rollout {
+            item,
+            prompt_id: self.example.id.clone(),
+            prompt: self
+                .example
+                .messages
+                .last()
+                .map_or(String::new(), |message| message.content.clone()),
+            completion,
+            verdict: Verdict::default(),
+            prompt_tokens: self.prompt_ids.len(),
+            tokens,
+            finish_reason,
+        }
+    }
+}
+
+/// A judge, and the texts whose probability it wants to know.
+struct Seat {
+    judge: Box<dyn Judge>,
+    /// For each example of a split its continuations, tokenized; nothing for a judge that reads texts.
+    continuations: BTreeMap<Split, Vec<Vec<Vec<u32>>>>,
+}
+
+impl Seat {
+    /// Tokenizes what the judge asks about, of these splits.
+    fn new(judge: Box<dyn Judge>, splits: &[Split], of: &BTreeMap<Split, Vec<Prepared>>, text: &Text) -> Result<Self> {
+        let mut continuations = BTreeMap::new();
+        for split in splits {
+            let asked = of[split].iter().map(|prepared| {
+                let wanted = judge.continuations(&prepared.example);
+                (&prepared.example.messages, wanted)
+            });
+            let asked: Vec<(&Vec<Message>, Option<Vec<Continuation>>)> = asked.collect();
+            let wanted = asked.iter().filter(|(_, wanted)| wanted.is_some()).count();
+            assert!(
+                wanted == 0 || wanted == asked.len(),
+                "a judge asks about all examples or none"
+            );
+            if wanted > 0 {
+                let ids = asked.into_par_iter().map(|(messages, wanted)| {
+                    let wanted = wanted.into_iter().flatten();
+                    wanted
+                        .map(|one| text.answer_ids(messages, &one.text, one.ends))
+                        .collect()
+                });
+                continuations.insert(*split, ids.collect::<Result<Vec<Vec<Vec<u32>>>>>()?);
+            }
+        }
+        Ok(Self { judge, continuations })
+    }
 }
 
 impl Alignment {
-    /// Puts the parts together and tokenizes every prompt of the task.
+    /// Puts the parts together and tokenizes every prompt of the task; its judges begin, weighed as `reward` says.
     pub fn new(
         opened: LanguageModel,
         space: Space,
         task: Box<dyn Task>,
-        sampling: Sampling,
-        max_new_tokens: usize,
+        reward: &RewardConfig,
+        generation: (Sampling, usize),
         base_name: String,
     ) -> Result<Self> {
+        let (sampling, max_new_tokens) = generation;
         let text = opened.text()?;
-        let mut prompts = BTreeMap::new();
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            let ids = tokenize(text, task.examples(split), max_new_tokens, opened.weights.config())?;
-            prompts.insert(name(split), ids);
+        let mut splits = BTreeMap::new();
+        for split in Split::ALL {
+            let examples = task.examples(split);
+            let ids = tokenize(text, examples, max_new_tokens, opened.weights.config())?;
+            let prepared = examples.iter().zip(ids).map(|(example, prompt_ids)| Prepared {
+                example: Arc::new(example.clone()),
+                prompt_ids,
+            });
+            splits.insert(split, prepared.collect());
         }
-        let graded = task.examples(Split::Train).par_iter().filter_map(|example| {
-            let (answer, _) = task.graded_by(example)?;
-            Some(text.answer_ids(&example.messages, answer))
-        });
-        let answers = graded.collect::<Result<Vec<Vec<u32>>>>()?;
-        assert!(
-            answers.is_empty() || answers.len() == task.examples(Split::Train).len(),
-            "a task grades all of its examples or none"
-        );
+        let weighed = |judge| reward.join(judge, &Context::default());
+        let judge = Seat::new(weighed(task.judge()?)?, &Split::ALL, &splits, text)?;
+        let train_judge = match task.train_judge()? {
+            // Terms of a text have nothing to say where none is written, and the weights are those of texts.
+            Some(judge) => Some(Seat::new(judge, &[Split::Train], &splits, text)?),
+            None => None,
+        };
         let bank = space.bank(opened.engine.model());
         Ok(Self {
             opened,
@@ -68,8 +153,10 @@ impl Alignment {
             sampling,
             max_new_tokens,
             base_name,
-            prompts,
-            answers,
+            splits,
+            judge,
+            train_judge,
+            ticket: 0,
         })
     }
 
@@ -79,9 +166,8 @@ impl Alignment {
         if let Some(adapter) = config.adapters().find(|adapter| !adapter.exists()) {
             return Err(Error::file(adapter, "is not there, expected a PEFT LoRA directory"));
         }
-        let task = config.task.open()?;
+        let task = open_task(config)?;
         task.notes().iter().for_each(|note| say(note));
-        check_examples(config, &|split| task.examples(split).len())?;
         let options = LoadOptions {
             device: config.model.device.of_rank(node.rank),
             ..config.model.options()
@@ -90,8 +176,8 @@ impl Alignment {
         let opened = LanguageModel::open(&config.model.path, options, limits)?;
         let space = config.open_space(&opened.weights, say)?;
         let base_name = config.model.path.to_string_lossy().into_owned();
-        let max_new_tokens = config.generation.max_new_tokens;
-        Self::new(opened, space, task, config.sampling(), max_new_tokens, base_name)
+        let generation = (config.sampling(), config.generation.max_new_tokens);
+        Self::new(opened, space, task, &config.reward, generation, base_name)
     }
 
     /// What θ moves.
@@ -119,8 +205,21 @@ impl Alignment {
         &self.opened
     }
 
-    /// Has texts written, and judges them.
-    fn write_and_judge(
+    /// Whether the judge of these questions asks about given texts, so that nothing is written.
+    fn asks_likelihood(&self, questions: &Questions) -> bool {
+        self.seat(questions).continuations.contains_key(&questions.split)
+    }
+
+    fn seat(&self, questions: &Questions) -> &Seat {
+        let train = self
+            .train_judge
+            .as_ref()
+            .filter(|_| questions.by_train_judge && questions.split == Split::Train);
+        train.unwrap_or(&self.judge)
+    }
+
+    /// Has texts written, and judges them beside.
+    fn write(
         &mut self,
         thetas: &[Vec<f64>],
         questions: &Questions,
@@ -128,75 +227,122 @@ impl Alignment {
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
-        let (split, prompts) = (questions.split, &self.prompts[name(questions.split)]);
         let stop = self.opened.text()?.stop().to_vec();
         let samplings: Vec<Sampling> = thetas.iter().map(|theta| self.sampling_of(theta)).collect();
-        let LanguageModel { engine, text, .. } = &mut self.opened;
-        let text = text.as_ref().expect("asked for above");
-        let example = |item: Item| questions.indices[item.question];
+        let max_new_tokens = self.max_new_tokens;
+        let Parts {
+            engine,
+            text,
+            bank,
+            examples,
+            judge,
+            ticket,
+            ..
+        } = self.parts(questions);
+        let asked = |item: Item| &examples[questions.indices[item.question]];
         let request = |item: &Item| Request {
-            prompt_ids: prompts[example(*item)].clone(),
+            prompt_ids: asked(*item).prompt_ids.clone(),
             candidate: item.candidate,
-            max_new_tokens: self.max_new_tokens,
+            max_new_tokens,
             sampling: samplings[item.candidate],
-            seed: questions.seed.fold(example(*item) as u64),
+            seed: questions.stream(*item),
             stop: stop.clone(),
         };
         let requests: Vec<Request> = items.iter().map(request).collect();
-        let judge = |(index, completion): &(usize, Completion)| {
-            let item = items[*index];
-            let example = &self.task.examples(split)[example(item)];
-            let response = text.decode(&completion.token_ids);
-            Rollout {
-                item,
-                prompt_id: example.id.clone(),
-                prompt: last_turn(example),
-                verdict: self.task.judge(example, &response),
-                completion: response,
-                prompt_tokens: requests[*index].prompt_ids.len(),
-                tokens: completion.token_ids.len(),
-                finish_reason: completion.finish,
-            }
+        let mut bench = Bench::new(judge, ticket, items);
+        let mut hand_in = |completions: Vec<(usize, Completion)>| {
+            let said = completions.into_iter().map(|(index, completion)| {
+                let response = text.decode(&completion.token_ids);
+                let prepared = asked(items[index]);
+                let rollout = prepared.rollout(
+                    items[index],
+                    response.clone(),
+                    completion.token_ids.len(),
+                    completion.finish,
+                );
+                (index, rollout, prepared.example.clone(), Said::Text(response))
+            });
+            bench.hand_in(said.collect(), report)
         };
-        let mut report = |completions: Vec<(usize, Completion)>| report(completions.par_iter().map(judge).collect());
-        engine.generate_each(&requests, Some(&self.bank), &mut report, go_on)
+        let done = engine.generate_each(&requests, Some(bank), &mut hand_in, go_on)?;
+        Ok(done && bench.wait(report, go_on)?)
     }
 
-    /// Asks how probable the right answers are. The reward is the probability that a text sampled at temperature 1 is the
-    /// answer and nothing else: the expectation of an exact match, without its noise.
-    fn grade(
+    /// Asks how probable given texts are, and has that judged.
+    fn ask(
         &mut self,
         questions: &Questions,
         items: &[Item],
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
-        let (examples, prompts) = (self.task.examples(Split::Train), &self.prompts[name(Split::Train)]);
+        let Parts {
+            engine,
+            bank,
+            examples,
+            judge,
+            continuations,
+            ticket,
+            ..
+        } = self.parts(questions);
+        let continuations = &continuations[&questions.split];
         let example = |item: Item| questions.indices[item.question];
-        let request = |item: &Item| ScoreRequest {
-            prompt_ids: prompts[example(*item)].clone(),
-            completion_ids: self.answers[example(*item)].clone(),
-            candidate: item.candidate,
-        };
-        let requests: Vec<ScoreRequest> = items.iter().map(request).collect();
-        let rollout = |(index, logarithms): &(usize, Vec<f32>)| {
-            let (item, request) = (items[*index], &requests[*index]);
-            let example = &examples[example(item)];
-            let (answer, grade) = self.task.graded_by(example).expect("a graded example");
-            Rollout {
-                item,
-                prompt_id: example.id.clone(),
-                prompt: last_turn(example),
-                completion: answer.into(),
-                verdict: grade.verdict(logarithms),
-                prompt_tokens: request.prompt_ids.len(),
-                tokens: request.completion_ids.len(),
-                finish_reason: Finish::Stop,
+        // One request a continuation, those of an item one after the other.
+        let mut owners: Vec<(usize, usize)> = Vec::new();
+        let mut requests: Vec<ScoreRequest> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            for (part, ids) in continuations[example(*item)].iter().enumerate() {
+                owners.push((index, part));
+                requests.push(ScoreRequest {
+                    prompt_ids: examples[example(*item)].prompt_ids.clone(),
+                    completion_ids: ids.clone(),
+                    candidate: item.candidate,
+                });
             }
+        }
+        let mut found: Vec<Vec<Option<Vec<f32>>>> = items
+            .iter()
+            .map(|item| vec![None; continuations[example(*item)].len()])
+            .collect();
+        let mut bench = Bench::new(judge, ticket, items);
+        let mut hand_in = |scores: Vec<(usize, Vec<f32>)>| {
+            let mut said = Vec::new();
+            for (request, logarithms) in scores {
+                let (index, part) = owners[request];
+                found[index][part] = Some(logarithms);
+                if found[index].iter().any(Option::is_none) {
+                    continue;
+                }
+                let all: Vec<Vec<f32>> = std::mem::take(&mut found[index]).into_iter().flatten().collect();
+                let prepared = &examples[example(items[index])];
+                let tokens = all.iter().map(Vec::len).sum();
+                let answer = prepared.example.answer().unwrap_or_default().to_owned();
+                let rollout = prepared.rollout(items[index], answer, tokens, Finish::Stop);
+                said.push((index, rollout, prepared.example.clone(), Said::Logarithms(all)));
+            }
+            bench.hand_in(said, report)
         };
-        let mut report = |scores: Vec<(usize, Vec<f32>)>| report(scores.iter().map(rollout).collect());
-        let engine = &mut self.opened.engine;
-        engine.score_each(&requests, Some(&self.bank), &mut report, go_on)
+        let done = engine.score_each(&requests, Some(bank), &mut hand_in, go_on)?;
+        Ok(done && bench.wait(report, go_on)?)
+    }
+
+    /// What an evaluation works with, each borrowed by itself.
+    fn parts(&mut self, questions: &Questions) -> Parts<'_> {
+        let by_train = questions.by_train_judge && questions.split == Split::Train;
+        let seat = match &mut self.train_judge {
+            Some(seat) if by_train => seat,
+            _ => &mut self.judge,
+        };
+        let LanguageModel { engine, text, .. } = &mut self.opened;
+        Parts {
+            engine,
+            text: text.as_ref().expect("an alignment has a tokenizer"),
+            bank: &self.bank,
+            examples: &self.splits[&questions.split],
+            judge: &mut *seat.judge,
+            continuations: &seat.continuations,
+            ticket: &mut self.ticket,
+        }
     }
 }
 
@@ -209,6 +355,10 @@ impl Objective for Alignment {
         self.task.examples(split).len()
     }
 
+    fn scope(&self, questions: &Questions) -> Scope {
+        self.seat(questions).judge.scope()
+    }
+
     fn evaluate(
         &mut self,
         thetas: &[Vec<f64>],
@@ -218,17 +368,17 @@ impl Objective for Alignment {
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
         self.space.fill(&mut self.bank, thetas);
-        if questions.graded && questions.split == Split::Train && !self.answers.is_empty() {
-            self.grade(questions, items, report, go_on)
+        if self.asks_likelihood(questions) {
+            self.ask(questions, items, report, go_on)
         } else {
-            self.write_and_judge(thetas, questions, items, report, go_on)
+            self.write(thetas, questions, items, report, go_on)
         }
     }
 
     fn digest(&self) -> Result<String> {
         let mut hash = Sha256::new();
         hash.update(self.opened.weights.digest()?);
-        for split in [Split::Train, Split::Validation, Split::Test] {
+        for split in Split::ALL {
             hash.update(serde_json::to_vec(self.task.examples(split)).expect("JSON of text"));
         }
         let floats = self.bank.paths().iter().flatten().flatten();
@@ -250,6 +400,14 @@ impl Objective for Alignment {
             task: self.task.name(),
         })
     }
+}
+
+/// The task of a config, where its data are enough for the run and whatever judges it is there: all that can be said before a model is opened.
+pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
+    let task = config.task.open()?;
+    check_examples(config, &|split| task.examples(split).len())?;
+    config.reward.check_files()?;
+    Ok(task)
 }
 
 /// The prompts of some examples as tokens, of which the model's context has to hold each with `max_new_tokens` more.
@@ -290,17 +448,4 @@ pub fn check_examples(config: &RunConfig, examples: &dyn Fn(Split) -> usize) -> 
         }
     }
     Ok(())
-}
-
-fn last_turn(example: &Example) -> String {
-    let last = example.messages.last();
-    last.map_or(String::new(), |message| message.content.clone())
-}
-
-fn name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Validation => "validation",
-        Split::Test => "test",
-    }
 }

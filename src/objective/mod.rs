@@ -2,10 +2,13 @@
 //! objective that the engine exists for; [`sphere`] lets everything above be tried without a model.
 
 pub mod alignment;
+mod bench;
 pub mod sphere;
 
+use crate::config::RunConfig;
 use crate::engine::Finish;
 use crate::error::Result;
+use crate::judge::{OfSamples, Scope};
 use crate::search::{Evaluation, Fitness, Layout};
 use crate::seed::Seed;
 use crate::statistics::mean;
@@ -13,6 +16,7 @@ use crate::task::{Split, Verdict};
 pub use alignment::Alignment;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 
 /// Something that can be maximised by judging search vectors.
@@ -22,6 +26,11 @@ pub trait Objective {
 
     /// How many examples a split has.
     fn examples(&self, split: Split) -> usize;
+
+    /// What has to be judged in one batch: responses one by one, or all of a question together.
+    fn scope(&self, _questions: &Questions) -> Scope {
+        Scope::Response
+    }
 
     /// Judges search vectors on questions, all `items` in one batch. Rollouts go to `report` as they end, in any order; an
     /// error of its ends the work. `go_on` is asked now and then; returns whether all was done, which it is not when that
@@ -68,22 +77,61 @@ pub struct Questions {
     pub indices: Vec<usize>,
     /// The stream of sampled texts; example i uses `seed.fold(i)`, whoever the candidate is.
     pub seed: Seed,
-    /// Whether a task that can tell degrees ([`crate::task::Task::graded_by`]) is asked for them, and no text is written.
-    pub graded: bool,
+    /// How many texts to each example; where a judge asks for no text, 1.
+    pub samples: usize,
+    /// What the texts of an example earn together.
+    pub of_samples: OfSamples,
+    /// Whether the judge of candidates ([`crate::task::Task::train_judge`]) is asked, and not that of the mean.
+    pub by_train_judge: bool,
 }
 
 impl Questions {
-    /// All `examples` of a split, for texts. The stream is the split's own below the run's `seed`, so that every look asks the same.
-    pub fn whole(split: Split, examples: usize, seed: Seed) -> Self {
+    /// All `examples` of a split, as a run of this config looks at its mean. The stream is the split's own below the run's seed, so that every look
+    /// asks the same.
+    pub fn whole(config: &RunConfig, split: Split, examples: usize) -> Self {
+        let stream = if split == Split::Test {
+            "test texts"
+        } else {
+            "validation texts"
+        };
+        Self {
+            samples: config.samples_of_mean(),
+            of_samples: config.reward.of_samples,
+            ..Self::new(split, (0..examples).collect(), Seed::new(config.seed).named(stream))
+        }
+    }
+
+    /// These examples, a text each, judged as the mean is.
+    pub fn new(split: Split, indices: Vec<usize>, seed: Seed) -> Self {
         Self {
             split,
-            indices: (0..examples).collect(),
-            seed: seed.named(if split == Split::Test {
-                "test texts"
-            } else {
-                "validation texts"
-            }),
-            graded: false,
+            indices,
+            seed,
+            samples: 1,
+            of_samples: OfSamples::Mean,
+            by_train_judge: false,
+        }
+    }
+
+    /// All that one candidate is asked in a range of the questions.
+    pub fn items(&self, candidate: usize, questions: Range<usize>) -> impl Iterator<Item = Item> + use<> {
+        let samples = self.samples;
+        questions.flat_map(move |question| {
+            (0..samples).map(move |sample| Item {
+                candidate,
+                question,
+                sample,
+            })
+        })
+    }
+
+    /// The stream of one text. The first text to an example has the stream that it has alone.
+    pub fn stream(&self, item: Item) -> Seed {
+        let own = self.seed.fold(self.indices[item.question] as u64);
+        if item.sample == 0 {
+            own
+        } else {
+            own.fold(item.sample as u64)
         }
     }
 }
@@ -95,6 +143,14 @@ pub struct Item {
     pub candidate: usize,
     /// Index into the questions' examples.
     pub question: usize,
+    /// Which of the texts to it.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub sample: usize,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_first(sample: &usize) -> bool {
+    *sample == 0
 }
 
 /// One judged text.
@@ -130,18 +186,37 @@ impl Rollout {
             prompt_id: String::new(),
             prompt: String::new(),
             completion: String::new(),
-            verdict: self.verdict.clone(),
+            verdict: Verdict {
+                terms: self.verdict.terms.clone(),
+                parts: BTreeMap::new(),
+                error: None,
+                ..self.verdict
+            },
             ..*self
         }
     }
 }
 
-/// Sums up the rollouts of one candidate; a failed judgement counts as its reward says, and is counted.
-pub fn evaluation(rollouts: &[&Rollout]) -> Evaluation {
-    let rewards: Vec<f64> = rollouts.iter().map(|rollout| rollout.verdict.reward).collect();
+/// Sums up the rollouts of one candidate, which are in the order of their items; a failed judgement counts as its reward says, and is counted. Where
+/// there are several texts to a question, they earn together what `of_samples` says, and beside the other terms stands what they would by the other
+/// rules.
+pub fn evaluation(rollouts: &[&Rollout], of_samples: OfSamples) -> Evaluation {
+    let questions: Vec<&[&Rollout]> = rollouts.chunk_by(|a, b| a.item.question == b.item.question).collect();
+    let by = |rule: OfSamples| -> Vec<f64> {
+        let of_question =
+            |texts: &&[&Rollout]| rule.reward(&texts.iter().map(|text| text.verdict.reward).collect::<Vec<_>>());
+        questions.iter().map(of_question).collect()
+    };
+    let rewards = by(of_samples);
     let mut terms: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for (term, value) in rollouts.iter().flat_map(|rollout| &rollout.verdict.terms) {
         terms.entry(term.clone()).or_default().push(*value);
+    }
+    let samples = questions.first().map_or(1, |texts| texts.len());
+    if samples > 1 {
+        for rule in [OfSamples::Mean, OfSamples::Best, OfSamples::Pass(samples)] {
+            terms.insert(String::from(rule), by(rule));
+        }
     }
     let count = |is: &dyn Fn(&Rollout) -> bool| rollouts.iter().filter(|rollout| is(rollout)).count();
     let failed = count(&|rollout| rollout.verdict.failed);
@@ -169,6 +244,7 @@ mod tests {
             item: Item {
                 candidate: 0,
                 question: 0,
+                sample: 0,
             },
             prompt_id: "1".into(),
             prompt: String::new(),
@@ -184,15 +260,39 @@ mod tests {
         }
     }
 
+    fn question(mut rollout: Rollout, question: usize) -> Rollout {
+        rollout.item.question = question;
+        rollout
+    }
+
+    #[test]
+    fn texts_of_a_question_earn_together() {
+        let rollouts =
+            [(0, 1.0), (0, 0.0), (1, 0.0), (1, 0.5)].map(|(at, reward)| question(rollout(reward, false), at));
+        let rollouts: Vec<&Rollout> = rollouts.iter().collect();
+        let best = evaluation(&rollouts, OfSamples::Best);
+        assert_eq!(
+            (best.rewards.as_slice(), best.fitness),
+            ([1.0, 0.5].as_slice(), Fitness::new(0.75))
+        );
+        assert_eq!(
+            (best.terms["mean"], best.terms["pass@2"], best.completion_tokens),
+            (0.375, 0.5, 12)
+        );
+    }
+
     /// Promise 6: a failed judgement is data, counted and scored as it says; only where nothing could be judged has
     /// the candidate failed.
     #[test]
     fn failed_judgements_are_counted() {
-        let some = evaluation(&[&rollout(1.0, false), &rollout(0.0, true)]);
+        let some = evaluation(
+            &[&question(rollout(1.0, false), 0), &question(rollout(0.0, true), 1)],
+            OfSamples::Mean,
+        );
         assert_eq!(
             (some.fitness, some.failed, some.completion_tokens),
             (Fitness::new(0.5), 1, 6)
         );
-        assert!(evaluation(&[&rollout(0.0, true)]).fitness.is_failed());
+        assert!(evaluation(&[&rollout(0.0, true)], OfSamples::Mean).fitness.is_failed());
     }
 }

@@ -120,12 +120,7 @@ mod tests {
     /// Of a sphere only what is moved changes; every slot moves it.
     #[test]
     fn every_slot_is_moved_by_itself() {
-        let questions = Questions {
-            split: Split::Train,
-            indices: vec![0, 1],
-            seed: Seed::new(0),
-            graded: false,
-        };
+        let questions = Questions::new(Split::Train, vec![0, 1], Seed::new(0));
         let slots = [("x", 0, 2), ("y", 2, 1)].map(|(name, start, len)| Slot {
             name: name.into(),
             start,

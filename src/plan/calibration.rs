@@ -168,12 +168,7 @@ mod tests {
 
     #[test]
     fn guesses_two_decades_apart_end_at_the_same_step() {
-        let questions = Questions {
-            split: Split::Train,
-            indices: (0..40).collect(),
-            seed: Seed::new(0),
-            graded: false,
-        };
+        let questions = Questions::new(Split::Train, (0..40).collect(), Seed::new(0));
         let found = [0.001, 0.1, 10.0].map(|guess| {
             let mut objective = Thresholds(Layout::new([("x".to_string(), 5)]));
             let mut probing = Probing {

@@ -6,7 +6,7 @@ use crate::config::RunConfig;
 use crate::engine::Finish;
 use crate::error::Result;
 use crate::model::{Weights, weight_bytes};
-use crate::objective::alignment::{check_examples, tokenize};
+use crate::objective::alignment::{open_task, tokenize};
 use crate::objective::{Item, Rollout};
 use crate::strategy::Kind;
 use crate::task::{Split, Verdict};
@@ -37,8 +37,7 @@ struct Rollouts {
 impl Forecast {
     /// Of a config; `is_begun` where it has the decisions of a run that goes on.
     pub fn of(config: RunConfig, is_begun: bool) -> Result<Self> {
-        let task = config.task.open()?;
-        check_examples(&config, &|split| task.examples(split).len())?;
+        let task = open_task(&config)?;
         let weights = Weights::open(&config.model.path)?;
         let text = Text::of(&weights)?;
         let lengths = |split: Split| -> Result<Vec<usize>> {
@@ -76,16 +75,17 @@ impl Forecast {
             run.generations.div_ceil(run.validate_every) as usize
         };
         let rollouts = Rollouts {
-            candidates: run.generations as usize * population * run.prompts,
-            validation: looks * validation.len(),
-            test: 2 * test.len(),
+            candidates: run.generations as usize * population * run.prompts * plan.config.samples_of_candidates(),
+            validation: looks * validation.len() * plan.config.samples_of_mean(),
+            test: 2 * test.len() * plan.config.samples_of_mean(),
         };
         let probed: usize = probes.iter().map(|(_, texts)| texts).sum();
         let mean_length = train.iter().sum::<usize>() as f64 / train.len() as f64;
         let of_train = (mean_length * (rollouts.candidates + probed) as f64).round() as usize;
-        let of_mean = looks * validation.iter().sum::<usize>() + 2 * test.iter().sum::<usize>();
-        // Who is graded writes nothing.
-        let of_candidates = if plan.config.is_graded() {
+        let of_mean =
+            plan.config.samples_of_mean() * (looks * validation.iter().sum::<usize>() + 2 * test.iter().sum::<usize>());
+        // Whoever is judged by probabilities writes nothing.
+        let of_candidates = if plan.config.task.asks_likelihood() {
             0
         } else {
             rollouts.candidates
@@ -93,7 +93,7 @@ impl Forecast {
         let texts = of_candidates + rollouts.validation + rollouts.test + probed;
         Ok(Self {
             weights_bytes: weight_bytes(&weights, plan.config.model.options()),
-            bytes_a_generation: population * run.prompts * rollout_bytes(),
+            bytes_a_generation: population * run.prompts * plan.config.samples_of_candidates() * rollout_bytes(),
             rollouts,
             prompt_tokens: of_train + of_mean,
             written_tokens: texts * plan.config.generation.max_new_tokens,
@@ -193,6 +193,7 @@ fn rollout_bytes() -> usize {
         item: Item {
             candidate: 10,
             question: 10,
+            sample: 0,
         },
         prompt_id: String::new(),
         prompt: String::new(),

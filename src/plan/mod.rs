@@ -9,6 +9,7 @@ pub mod probing;
 pub mod sweep;
 
 use crate::config::RunConfig;
+use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
 use crate::objective::{Alignment, Objective};
@@ -20,6 +21,7 @@ use crate::strategy::{Kind, LARGEST_FULL};
 use budget::Sensitivity;
 use probing::{Probing, Spent};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// All that a run needs to know before its first generation.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,34 @@ pub struct Decided {
     pub decisions: Vec<Decision>,
     /// What measuring for them cost.
     pub spent: Spent,
+    /// The files that the run reads, as they were when it began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Input>,
+}
+
+/// A file that a run reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Where it was.
+    pub path: String,
+    /// SHA-256 of its bytes, in hexadecimal; of a model in several files, of these together.
+    pub sha256: String,
+}
+
+/// The model, the adapters and the data of a config, with their sums.
+fn inputs(config: &RunConfig, model_sha256: &str) -> Result<Vec<Input>> {
+    let input = |path: &Path, sha256: String| Input {
+        path: path.display().to_string(),
+        sha256,
+    };
+    let mut inputs = vec![input(&config.model.path, model_sha256.into())];
+    let adapters = config.adapters().map(|folder| folder.join("adapter_model.safetensors"));
+    for path in adapters.chain(config.task.files()) {
+        let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+        inputs.push(input(&path, sha256(bytes)));
+    }
+    Ok(inputs)
 }
 
 /// One key that the config had left open.
@@ -146,6 +176,10 @@ impl Plan {
             ranks.root_says(|| directory.write_table("calibration", &probes))?;
             config.strategy.sigma = Some(sigma);
             config.strategy = ranks.agree(config.strategy.resolve(n))?;
+        }
+        if earlier.is_none() {
+            let model = ranks.agree(objective.labels())?.model_sha256;
+            decided.inputs = ranks.root_says(|| inputs(&config, &model))?;
         }
         Ok(Some(Self {
             config,

@@ -60,11 +60,6 @@ impl Probing<'_> {
         let mut indices: Vec<usize> = (0..self.objective.examples(Split::Train)).collect();
         seed.named("prompts").shuffle(&mut indices);
         indices.truncate(count);
-        Questions {
-            split: Split::Train,
-            indices,
-            seed: seed.named("texts"),
-            graded: false,
-        }
+        Questions::new(Split::Train, indices, seed.named("texts"))
     }
 }

@@ -62,6 +62,21 @@ pub struct State {
     pub num_tokens: usize,
     /// Rollouts that judged candidates.
     pub rollouts: usize,
+    /// Candidates that no other one beat in all terms of `reward.order`, where the selection is by Pareto rank.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub front: Vec<Point>,
+}
+
+/// A candidate of the front.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// When it was judged.
+    pub generation: u64,
+    /// Its search vector, `[n]`.
+    pub theta: Vec<f64>,
+    /// Its terms, in the order of `reward.order`, on the prompts of its generation.
+    pub terms: Vec<f64>,
 }
 
 impl Checkpoint {
@@ -164,6 +179,7 @@ mod tests {
                 position: 8,
                 num_tokens: 7,
                 rollouts: 3,
+                front: Vec::new(),
             },
             rollouts_bytes: 11,
             metrics: vec![metrics::Row::default()],

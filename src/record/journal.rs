@@ -223,7 +223,11 @@ mod tests {
 
     fn rollout(candidate: usize, question: usize) -> Rollout {
         Rollout {
-            item: Item { candidate, question },
+            item: Item {
+                candidate,
+                question,
+                sample: 0,
+            },
             prompt_id: format!("{question}"),
             prompt: "a \"quoted\"\nprompt".into(),
             completion: "\u{2028}text".into(),

@@ -24,7 +24,7 @@ pub mod rollouts;
 use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{read_text, remove_leftovers, write_atomically};
-use checkpoint::{Checkpoint, State};
+use checkpoint::{Checkpoint, Point, State};
 use journal::Journal;
 use lock::{Asked, Lock};
 pub use mean::Mean;
@@ -247,6 +247,27 @@ impl RunDirectory {
     /// `adapter/`.
     pub fn adapter(&self) -> PathBuf {
         self.path.join("adapter")
+    }
+
+    /// `front/`: an adapter for each point of the front.
+    pub fn front(&self) -> PathBuf {
+        self.path.join("front")
+    }
+
+    /// Keeps `front.csv`: the points of the front, with their terms by name.
+    pub fn write_front(&self, names: &[String], front: &[Point]) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let head = ["point", "generation"].map(String::from);
+        writer.write_record(head.iter().chain(names)).expect("a row in memory");
+        for (at, point) in front.iter().enumerate() {
+            let numbers = point.terms.iter().map(f64::to_string);
+            let row = [at.to_string(), point.generation.to_string()]
+                .into_iter()
+                .chain(numbers);
+            writer.write_record(row).expect("a row in memory");
+        }
+        let bytes = writer.into_inner().expect("a writer to memory");
+        write_atomically(&self.path.join("front.csv"), &bytes)
     }
 
     /// The mean that the run keeps.

@@ -5,6 +5,7 @@
 
 use super::answer::{Case, mention};
 use super::number::Number;
+use super::script::{is_mark, is_word, plain};
 use regex::Regex;
 use serde_json::{Map, Value};
 use std::sync::LazyLock;
@@ -13,13 +14,14 @@ use std::sync::LazyLock;
 const ITEM_WORDS: usize = 4;
 
 /// One word: letters and digits, with hyphens or apostrophes only inside it, and punctuation around it. `Paris.` is
-/// one, `New York` and `yes/no` are not. A script that does not separate its words passes with any number of them.
+/// one, `New York` and `yes/no` are not. A script that does not separate its words passes with any number of them up to
+/// a punctuation mark: `東京。` is one, `東京、大阪` is not. What is not seen does not count.
 pub fn one_word(text: &str) -> bool {
     static ONE_WORD: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^[\p{P}\p{S}]*[\p{L}\p{N}\p{M}]+(?:[-'’‐‑][\p{L}\p{N}\p{M}]+)*[\p{P}\p{S}]*$")
+        Regex::new(r"^[\p{P}\p{S}]*[\p{L}\p{N}\p{M}]+(?:[-'’‐‑·־׳״][\p{L}\p{N}\p{M}]+)*[\p{P}\p{S}]*$")
             .expect("the pattern is a constant and valid")
     });
-    ONE_WORD.is_match(text.trim())
+    ONE_WORD.is_match(plain(text).trim())
 }
 
 /// Nothing but one number (see [`Number::alone`]).
@@ -66,19 +68,20 @@ pub fn json_with_keys(text: &str, keys: &[&str]) -> bool {
 /// The text begins with `phrase` as whole words; quotes and markup may stand before it.
 pub fn starts_with(text: &str, phrase: &str, case: Case) -> bool {
     let (text, phrase) = folded(text, phrase, case);
-    let text = text.trim_start_matches(|c: char| c.is_whitespace() || !c.is_alphanumeric() && !phrase.starts_with(c));
+    let text = text.trim_start_matches(|c: char| !is_word(c) && (c.is_whitespace() || !phrase.starts_with(c)));
     text.starts_with(&*phrase) && mention(text, &phrase) == Some(0)
 }
 
 /// The text ends with `phrase` as whole words; quotes, markup and a full stop may stand after it.
 pub fn ends_with(text: &str, phrase: &str, case: Case) -> bool {
     let (text, phrase) = folded(text, phrase, case);
-    let text = text.trim_end_matches(|c: char| c.is_whitespace() || !c.is_alphanumeric() && !phrase.ends_with(c));
+    let text = text.trim_end_matches(|c: char| !is_word(c) && (c.is_whitespace() || !phrase.ends_with(c)));
     let Some(head) = text.strip_suffix(&*phrase) else {
         return false;
     };
-    // One character of context is enough for `mention` to see whether the phrase continues a word.
-    let before = head.char_indices().next_back().map_or(0, |(start, _)| start);
+    // One letter of context, with its marks, is enough for `mention` to see whether the phrase continues a word.
+    let mut letters = head.char_indices().rev();
+    let before = letters.find(|&(_, c)| !is_mark(c)).map_or(0, |(start, _)| start);
     mention(&text[before..], &phrase) == Some(head.len() - before)
 }
 
@@ -141,8 +144,9 @@ fn unfenced(text: &str) -> &str {
 }
 
 fn folded(text: &str, phrase: &str, case: Case) -> (String, String) {
+    let (text, phrase) = (plain(text), plain(phrase));
     match case {
-        Case::Sensitive => (text.to_owned(), phrase.trim().to_owned()),
+        Case::Sensitive => (text.into_owned(), phrase.trim().to_owned()),
         Case::Insensitive => (text.to_lowercase(), phrase.trim().to_lowercase()),
     }
 }
@@ -323,5 +327,50 @@ mod tests {
         assert!(!quoted("\""));
         assert!(!quoted("It is \"cold\""));
         assert!(!quoted("'It is cold.'"));
+    }
+
+    #[test]
+    fn words_of_other_scripts() {
+        for text in [
+            "東京。",
+            "「東京」",
+            "सकारात्मक।",
+            "\u{200f}إيجابي\u{200f}",
+            "می\u{200c}خواهم",
+            "\u{feff}Paris",
+            "서울.",
+            "（Ｂ）",
+            "צה״ל",
+            "col·lecció",
+            "กรุงเทพ",
+        ] {
+            assert!(one_word(text), "{text}");
+        }
+        for text in [
+            "東京、大阪",
+            "苹果，梨",
+            "是/否",
+            "서울 부산",
+            "東京　大阪",
+            "肯定。因为",
+            "「」",
+        ] {
+            assert!(!one_word(text), "{text}");
+        }
+        assert!(
+            starts_with("「肯定」，因为", "肯定", Sensitive) && starts_with("\u{feff}Ｓｕｒｅ！", "sure", Insensitive)
+        );
+        assert!(!starts_with("कला", "कल", Sensitive));
+        assert!(ends_with("答案是肯定。", "肯定", Sensitive) && ends_with("यह सच्", "सच्", Sensitive));
+        assert!(ends_with("DONE\u{200f}\u{feff}", "done", Insensitive));
+        assert!(!ends_with("un cafe\u{301}", "cafe", Sensitive) && !ends_with("e\u{301}DONE", "DONE", Sensitive));
+        for unit in ["\u{301}", "。", "कि", "\u{200b}", "한", "１"] {
+            let text = unit.repeat(200_000);
+            let _ = (
+                one_word(&text),
+                starts_with(&text, "कल", Sensitive),
+                ends_with(&text, unit, Insensitive),
+            );
+        }
     }
 }

@@ -36,7 +36,7 @@ pub fn advice(rows: &[Row], prompts_can_grow: bool) -> Option<String> {
     if of(&|row| row.tie_ratio).is_some_and(|ties| ties > 0.9) {
         return Some(
             "nearly all candidates score the same: raise strategy.sigma if they score as the mean does, lower it if they score \
-             worse, or give a graded reward (task.partial_credit, task.graded)"
+             worse, or give a graded reward (task.partial_credit, task.train_judge)"
                 .into(),
         );
     }

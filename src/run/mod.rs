@@ -14,10 +14,11 @@ use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::farm::population::{self, Evaluated, Work};
 use crate::farm::ranks::Ranks;
+use crate::judge::Selection;
 use crate::objective::alignment::check_examples;
 use crate::objective::{Objective, Questions, Rollout};
 use crate::plan::Plan;
-use crate::record::checkpoint::{self, Checkpoint, State};
+use crate::record::checkpoint::{self, Checkpoint, Point, State};
 use crate::record::journal::Journal;
 use crate::record::metrics::{self, Metrics};
 use crate::record::rollouts::Rollouts;
@@ -26,11 +27,14 @@ use crate::report::leaderboard;
 use crate::search::{Evaluation, Fitness};
 use crate::seed::Seed;
 use crate::statistics::{Estimate, paired_gain};
-use crate::strategy::Strategy;
+use crate::strategy::{Strategy, selection};
 use crate::task::Split;
 use crate::terminal::{now, say};
 use progress::Progress;
 use std::time::{Duration, Instant};
+
+/// The most points of a front that are kept.
+const LARGEST_FRONT: usize = 32;
 
 /// A run under way.
 pub struct Run<'a> {
@@ -101,6 +105,7 @@ impl<'a> Run<'a> {
                 position: 0,
                 num_tokens: plan.decided.spent.num_tokens,
                 rollouts: plan.decided.spent.rollouts,
+                front: Vec::new(),
             },
             saved: None,
             since: Instant::now(),
@@ -220,7 +225,7 @@ impl<'a> Run<'a> {
             return Ok(());
         };
         let evaluations = &evaluated.evaluations;
-        let fitness: Vec<Fitness> = evaluations.iter().map(|evaluation| evaluation.fitness).collect();
+        let fitness = self.compare(evaluations);
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
         self.state.rollouts += evaluated.rollouts.len();
@@ -275,6 +280,91 @@ impl<'a> Run<'a> {
         self.save(row)
     }
 
+    /// What the strategy is told of the candidates: their rewards, or ranks by several terms where the selection asks for it. The front of a Pareto
+    /// selection takes in who belongs to it.
+    fn compare(&mut self, evaluations: &[Evaluation]) -> Vec<Fitness> {
+        let reward = &self.plan.config.reward;
+        let terms = |evaluation: &Evaluation| -> Vec<f64> {
+            let term = |name: &String| match evaluation.terms.get(name) {
+                Some(value) => *value,
+                None if name == "reward" => evaluation.fitness.value(),
+                None => f64::NAN,
+            };
+            let failed = evaluation.fitness.is_failed();
+            reward
+                .order
+                .iter()
+                .map(|name| if failed { f64::NAN } else { term(name) })
+                .collect()
+        };
+        let vectors = || evaluations.iter().map(terms).collect::<Vec<_>>();
+        let ranks = match reward.selection {
+            Selection::Weighted => return evaluations.iter().map(|evaluation| evaluation.fitness).collect(),
+            Selection::Lexicographic => selection::lexicographic(&vectors(), &[]),
+            Selection::Pareto => {
+                // Terms of other prompts are no yardstick: easy ones would look like good candidates.
+                let same_prompts = self.state.prompts.is_multiple_of(self.objective.examples(Split::Train));
+                let earlier = if same_prompts { self.state.front.as_slice() } else { &[] };
+                let earlier: Vec<Vec<f64>> = earlier.iter().map(|point| point.terms.clone()).collect();
+                let vectors = vectors();
+                let ranks = selection::pareto_beside(&vectors, &earlier);
+                self.take_into_front(&vectors);
+                ranks
+            }
+        };
+        ranks
+            .into_iter()
+            .map(|rank| {
+                if rank.is_finite() {
+                    Fitness::new(rank)
+                } else {
+                    Fitness::FAILED
+                }
+            })
+            .collect()
+    }
+
+    /// Adds to the front the candidates that belong to it, and of too many points leaves out those with the least room around them.
+    fn take_into_front(&mut self, vectors: &[Vec<f64>]) {
+        let generation = self.strategy.generation() + 1;
+        let asked = |(member, terms): (usize, &Vec<f64>)| Point {
+            generation,
+            theta: self.strategy.ask(member),
+            terms: terms.clone(),
+        };
+        let first = selection::front(vectors);
+        let new: Vec<Point> = first
+            .into_iter()
+            .map(|member| asked((member, &vectors[member])))
+            .collect();
+        let front = &mut self.state.front;
+        front.extend(new);
+        let terms = |front: &[Point]| front.iter().map(|point| point.terms.clone()).collect::<Vec<_>>();
+        let kept = selection::front(&terms(front));
+        *front = kept.into_iter().map(|at| front[at].clone()).collect();
+        while front.len() > LARGEST_FRONT {
+            let room = selection::crowding(&terms(front));
+            let least = (0..room.len())
+                .min_by(|&a, &b| room[a].total_cmp(&room[b]))
+                .expect("points");
+            front.remove(least);
+        }
+    }
+
+    /// Keeps the front, its best in the first term first.
+    fn write_front(&mut self) -> Result<()> {
+        if self.state.front.is_empty() || !self.ranks.is_root() {
+            return Ok(());
+        }
+        let mut front = self.state.front.clone();
+        front.sort_by(|a, b| b.terms[0].total_cmp(&a.terms[0]));
+        for (at, point) in front.iter().enumerate() {
+            self.objective
+                .export(&point.theta, &self.directory.front().join(at.to_string()))?;
+        }
+        self.directory.write_front(&self.plan.config.reward.order, &front)
+    }
+
     /// Looks at the rows so far: asks for more prompts while candidates cannot be told apart, or says what to change.
     fn diagnose(&mut self) {
         let most = self.plan.config.run.prompts_max.unwrap_or(self.plan.config.run.prompts);
@@ -305,11 +395,16 @@ impl<'a> Run<'a> {
             let inside = |at: usize| at.clamp(epoch * train, (epoch + 1) * train) - epoch * train;
             indices.extend(&order[inside(first)..inside(first + prompts)]);
         }
+        let config = &self.plan.config;
         Questions {
-            split: Split::Train,
-            indices,
-            seed: self.seed.named("texts").fold(self.strategy.generation()),
-            graded: true,
+            samples: config.samples_of_candidates(),
+            of_samples: config.reward.of_samples,
+            by_train_judge: true,
+            ..Questions::new(
+                Split::Train,
+                indices,
+                self.seed.named("texts").fold(self.strategy.generation()),
+            )
         }
     }
 
@@ -352,7 +447,7 @@ impl<'a> Run<'a> {
 
     /// Judges search vectors on a whole split.
     fn judge(&mut self, thetas: Vec<Vec<f64>>, split: Split) -> Result<Option<Vec<Evaluation>>> {
-        let questions = Questions::whole(split, self.objective.examples(split), self.seed);
+        let questions = Questions::whole(&self.plan.config, split, self.objective.examples(split));
         let Some(evaluated) = self.evaluate(Some(thetas), &questions)? else {
             return Ok(None);
         };
@@ -453,6 +548,7 @@ impl<'a> Run<'a> {
         } else {
             stop
         };
+        self.write_front()?;
         let labels = self.objective.labels()?;
         let config = &self.plan.config;
         let mut row = Row {

@@ -61,11 +61,14 @@ impl SpaceConfig {
         self.all().flat_map(|space| space.kind().adapters())
     }
 
-    /// What can be checked before anything is read. `adapter` is `model.adapter`; `graded` says whether candidates are judged by
+    /// What can be checked before anything is read. `adapter` is `model.adapter`; `asks_likelihood` says whether candidates are judged by
     /// probabilities.
-    pub fn check(&self, adapter: Option<&Path>, sampling: Sampling, graded: bool) -> Result<()> {
+    pub fn check(&self, adapter: Option<&Path>, sampling: Sampling, asks_likelihood: bool) -> Result<()> {
         let label = self.label();
-        let beside = Beside { sampling, graded };
+        let beside = Beside {
+            sampling,
+            asks_likelihood,
+        };
         self.all().try_for_each(|space| space.kind().check(&beside))?;
         if self.budget.is_some() && self.subspace.is_some() {
             return Err(Error::config(

@@ -29,9 +29,9 @@ impl Kind for Decoding {
     }
 
     fn check(&self, beside: &Beside) -> Result<()> {
-        if beside.graded {
+        if beside.asks_likelihood {
             return Err(Error::config(
-                "task.graded is set, and the space has decoding; a probability does not hang on how tokens are chosen: \
+                "candidates are judged by probabilities (task.train_judge), and the space has decoding; a probability does not hang on how tokens are chosen: \
                  take one of them",
             ));
         }

@@ -36,7 +36,7 @@ pub struct Beside {
     /// `[generation]`.
     pub sampling: Sampling,
     /// Whether candidates are judged by probabilities, and write nothing.
-    pub graded: bool,
+    pub asks_likelihood: bool,
 }
 
 /// What a space is made of.

@@ -19,6 +19,7 @@ pub mod lm_ma_es;
 pub mod noise;
 pub mod open_es;
 pub mod random_search;
+pub mod selection;
 pub mod sep_cma_es;
 pub mod shaping;
 pub mod snes;

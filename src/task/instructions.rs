@@ -27,6 +27,7 @@ pub use instruction::Kind;
 use super::splits::Splits;
 use super::{Example, Split, Task, Verdict};
 use crate::error::{Error, Result};
+use crate::judge::{Judge, pure};
 use crate::seed::Seed;
 use crate::text::Message;
 use instruction::Instruction;
@@ -132,30 +133,37 @@ impl Task for Instructions {
         self.splits.get(split)
     }
 
-    fn judge(&self, example: &Example, response: &str) -> Verdict {
-        let Ok(Reference { instruction, gold }) = Reference::deserialize(&example.reference) else {
-            return Verdict::failed();
-        };
-        let Some(correct) = gold.share(&instruction.content(response)) else {
-            return Verdict::failed();
-        };
-        let closeness = instruction.closeness(response);
-        let follows = f64::from(instruction.is_followed(response));
-        let form = if follows == 1.0 {
-            1.0
-        } else {
-            self.partial_credit * closeness
-        };
-        let reward = form * (1.0 - self.content_weight + self.content_weight * correct);
-        let by_kind = format!("follows.{}", instruction.kind().name());
-        let terms = [
-            ("follows", follows),
-            (by_kind.as_str(), follows),
-            ("closeness", closeness),
-            ("correct", correct),
-        ];
-        Verdict::new(reward, terms)
+    fn judge(&self) -> Result<Box<dyn Judge>> {
+        let (content_weight, partial_credit) = (self.content_weight, self.partial_credit);
+        Ok(pure(move |example, response| {
+            judge(example, response, content_weight, partial_credit)
+        }))
     }
+}
+
+fn judge(example: &Example, response: &str, content_weight: f64, partial_credit: f64) -> Verdict {
+    let Ok(Reference { instruction, gold }) = Reference::deserialize(&example.reference) else {
+        return Verdict::failed("the example has no instruction");
+    };
+    let Some(correct) = gold.share(&instruction.content(response)) else {
+        return Verdict::failed("the example has no answer");
+    };
+    let closeness = instruction.closeness(response);
+    let follows = f64::from(instruction.is_followed(response));
+    let form = if follows == 1.0 {
+        1.0
+    } else {
+        partial_credit * closeness
+    };
+    let reward = form * (1.0 - content_weight + content_weight * correct);
+    let by_kind = format!("follows.{}", instruction.kind().name());
+    let terms = [
+        ("follows", follows),
+        (by_kind.as_str(), follows),
+        ("closeness", closeness),
+        ("correct", correct),
+    ];
+    Verdict::new(reward, terms)
 }
 
 /// What the judge needs to know.
@@ -206,6 +214,7 @@ fn examples(config: &InstructionsConfig, split: Split, topics: &Topics, seed: Se
                 .chain([Message::user(prompt)])
                 .collect(),
             reference: serde_json::to_value(reference).expect("a reference has string keys and finite numbers only"),
+            ..Example::default()
         })
     };
     Ok(turns.into_iter().enumerate().filter_map(example).collect())
@@ -270,6 +279,10 @@ fn share(topic: &Topic, split: Split) -> &[Fact] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn verdict(task: &dyn Task, example: &Example, response: &str) -> Verdict {
+        crate::task::verdict(task, example, response).expect("a judge")
+    }
     use serde_json::Value;
 
     fn task(kinds: &[Kind]) -> Instructions {
@@ -288,6 +301,7 @@ mod tests {
             id: "test/0".into(),
             messages: vec![Message::user("?")],
             reference: serde_json::to_value(Reference { instruction, gold }).expect("plain data"),
+            ..Example::default()
         }
     }
 
@@ -303,7 +317,7 @@ mod tests {
         let task = task(&[Kind::Capitals]);
         let asked = example(Instruction::Capitals, word("cold"));
         let read = |response| {
-            let verdict = task.judge(&asked, response);
+            let verdict = verdict(&task, &asked, response);
             assert_eq!(verdict.terms["follows"], verdict.terms["follows.capitals"]);
             (verdict.reward, verdict.terms["follows"], verdict.terms["correct"])
         };
@@ -321,7 +335,7 @@ mod tests {
         };
         let task = Instructions::new(&config, Seed::new(0)).expect("can be made");
         let asked = example(Instruction::AtMostWords { count: 3 }, word("cold"));
-        let reward = |response| task.judge(&asked, response).reward;
+        let reward = |response| verdict(&task, &asked, response).reward;
         assert_eq!(reward("It is cold"), 1.0);
         assert!((reward("I say it is cold now") - 0.4 * 0.5).abs() < 1e-12);
         assert!((reward("I say it is warm now") - 0.4 * 0.5 * 0.5).abs() < 1e-12);
@@ -336,38 +350,38 @@ mod tests {
         };
         let asked = example(Instruction::Bullets { count: 2 }, things(2));
         let task = task(&[Kind::Bullets]);
-        assert_eq!(task.judge(&asked, "- Mars\n- Venus").reward, 1.0);
-        assert_eq!(task.judge(&asked, "- Mars\n- Mars").reward, 0.75);
-        assert_eq!(task.judge(&asked, "- Mars").reward, 0.0);
+        assert_eq!(verdict(&task, &asked, "- Mars\n- Venus").reward, 1.0);
+        assert_eq!(verdict(&task, &asked, "- Mars\n- Mars").reward, 0.75);
+        assert_eq!(verdict(&task, &asked, "- Mars").reward, 0.0);
         let asked = example(Instruction::CommaList { count: 3 }, things(3));
-        assert_eq!(task.judge(&asked, "Mars, Venus and more, Earth").reward, 1.0);
-        assert_eq!(task.judge(&asked, "Mars, Venus, Earth, Pluto").reward, 0.0);
+        assert_eq!(verdict(&task, &asked, "Mars, Venus and more, Earth").reward, 1.0);
+        assert_eq!(verdict(&task, &asked, "Mars, Venus, Earth, Pluto").reward, 0.0);
     }
 
     #[test]
     fn the_answer_is_read_under_its_key() {
         let task = task(&[Kind::Json]);
         let asked = example(Instruction::Json { key: "answer".into() }, word("cold"));
-        assert_eq!(task.judge(&asked, "{\"answer\": \"cold\"}").reward, 1.0);
-        assert_eq!(task.judge(&asked, "{\"answer\": [\"Cold\"]}").reward, 1.0);
+        assert_eq!(verdict(&task, &asked, "{\"answer\": \"cold\"}").reward, 1.0);
+        assert_eq!(verdict(&task, &asked, "{\"answer\": [\"Cold\"]}").reward, 1.0);
         assert_eq!(
-            task.judge(&asked, "{\"answer\": \"warm\", \"note\": \"cold\"}").reward,
+            verdict(&task, &asked, "{\"answer\": \"warm\", \"note\": \"cold\"}").reward,
             0.5
         );
-        assert_eq!(task.judge(&asked, "{\"reply\": \"cold\"}").reward, 0.0);
+        assert_eq!(verdict(&task, &asked, "{\"reply\": \"cold\"}").reward, 0.0);
         let asked = example(Instruction::Json { key: "answer".into() }, Gold::Number(4));
-        assert_eq!(task.judge(&asked, "{\"answer\": 4}").reward, 1.0);
+        assert_eq!(verdict(&task, &asked, "{\"answer\": 4}").reward, 1.0);
     }
 
     #[test]
     fn a_lone_marker_says_nothing() {
         let task = task(&[Kind::EndsWith]);
         let ends = example(Instruction::EndsWith { word: "DONE".into() }, word("cold"));
-        assert_eq!(task.judge(&ends, "Cold. DONE").reward, 1.0);
-        assert_eq!(task.judge(&ends, "DONE.").reward, 0.0);
+        assert_eq!(verdict(&task, &ends, "Cold. DONE").reward, 1.0);
+        assert_eq!(verdict(&task, &ends, "DONE.").reward, 0.0);
         let starts = example(Instruction::StartsWith { word: "Sure".into() }, word("cold"));
-        assert_eq!(task.judge(&starts, "Sure, cold.").reward, 1.0);
-        assert_eq!(task.judge(&starts, "Sure!").reward, 0.0);
+        assert_eq!(verdict(&task, &starts, "Sure, cold.").reward, 1.0);
+        assert_eq!(verdict(&task, &starts, "Sure!").reward, 0.0);
     }
 
     #[test]
@@ -385,7 +399,7 @@ mod tests {
             });
         }
         for example in foreign {
-            assert_eq!(task.judge(&example, "cold"), Verdict::failed());
+            assert!(verdict(&task, &example, "cold").failed);
         }
     }
 
@@ -479,10 +493,9 @@ mod tests {
             example.reference
         );
         assert_eq!(
-            task.judge(example, "The plural form of the word \"match\" is \"mats\".")
-                .reward,
+            verdict(&task, example, "The plural form of the word \"match\" is \"mats\".").reward,
             0.0
         );
-        assert_eq!(task.judge(example, "Matches. DONE").reward, 1.0);
+        assert_eq!(verdict(&task, example, "Matches. DONE").reward, 1.0);
     }
 }

@@ -1,17 +1,28 @@
-//! A task gives examples and judges a response. It sees text only: no tensors, no tokens, no candidates.
+//! A task gives examples and says who judges the responses to them. It sees text only: no tensors, no tokens, no candidates.
 
+pub mod choice;
+pub mod countdown;
+pub mod gsm8k;
+pub mod ifeval;
 pub mod instructions;
 pub mod jsonl;
+pub mod math;
+mod nearness;
+pub mod rows;
 mod splits;
+mod template;
+
+pub use crate::judge::{Example, Verdict};
 
 use crate::error::Result;
+use crate::judge::{Judge, JudgeConfig, Said, judge_all};
 use crate::seed::Seed;
-use crate::text::Message;
+use rows::{Preset, RowsConfig};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Examples, and what a response to one is worth.
+/// Examples, and who judges the responses to them.
 pub trait Task: Send + Sync {
     /// What a leaderboard calls it.
     fn name(&self) -> String;
@@ -19,14 +30,12 @@ pub trait Task: Send + Sync {
     /// The examples of one split, in a fixed order. No example is in two splits.
     fn examples(&self, split: Split) -> &[Example];
 
-    /// Judges `response`, the text that the model wrote after `example`'s prompt. Pure; anything goes in, and a
-    /// response that cannot be judged is `failed` in the result, never a panic.
-    fn judge(&self, example: &Example, response: &str) -> Verdict;
+    /// Begins to judge what the model says after an example's prompt.
+    fn judge(&self) -> Result<Box<dyn Judge>>;
 
-    /// The answer whose probability is what a candidate earns, and how, where candidates are to be judged by that and not
-    /// by what they write ([`crate::objective::Questions::graded`]); for all examples of a task, or for none.
-    fn graded_by<'a>(&self, _example: &'a Example) -> Option<(&'a str, Grade)> {
-        None
+    /// The same for candidates while the search goes on, where that is another judge: one that is cheaper, or tells degrees.
+    fn train_judge(&self) -> Result<Option<Box<dyn Judge>>> {
+        Ok(None)
     }
 
     /// What a user should know about the examples before trusting a score, a sentence each: prompts that were removed
@@ -36,15 +45,41 @@ pub trait Task: Send + Sync {
     }
 }
 
+/// What a task's judge of texts says of one response: for looking at a judge, where nothing is decoded beside it.
+pub fn verdict(task: &dyn Task, example: &Example, response: &str) -> Result<Verdict> {
+    let said = (Arc::new(example.clone()), Said::Text(response.into()));
+    Ok(judge_all(&mut *task.judge()?, vec![said]).remove(0))
+}
+
 /// A task as a config file describes it; `kind` selects which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TaskConfig {
     /// Made from a seed; needs no data.
     Instructions(instructions::InstructionsConfig),
-    /// Read from JSON-lines files.
-    Jsonl(jsonl::JsonlConfig),
+    /// Read from JSON-lines files of any columns.
+    Jsonl(RowsConfig),
+    /// GSM8K.
+    Gsm8k(RowsConfig),
+    /// MATH, PRM800K, MATH-500.
+    Math(RowsConfig),
+    /// IFEval.
+    Ifeval(RowsConfig),
+    /// Multiple choice.
+    Choice(RowsConfig),
+    /// Countdown, made from a seed or read from files.
+    Countdown(countdown::CountdownConfig),
 }
+
+/// Kinds whose rows are read from files, by the names under which `essa judge` knows them too.
+pub const PRESETS: [&Preset; 6] = [
+    &jsonl::PRESET,
+    &gsm8k::PRESET,
+    &math::PRESET,
+    &ifeval::PRESET,
+    &choice::PRESET,
+    &countdown::PRESET,
+];
 
 impl TaskConfig {
     /// The task of a config whose paths are absolute. Its examples hang on the task alone and not on a run's seed, so that runs of different
@@ -53,13 +88,58 @@ impl TaskConfig {
         self.load(Seed::new(0).named("task"), Path::new("."))
     }
 
-    /// Makes or reads the examples. `seed` decides which are made and how one file is split; relative paths are
-    /// relative to `base_dir`, the folder of the config file.
+    /// Makes or reads the examples. `seed` decides which are made; relative paths are relative to `base_dir`, the folder of the config file.
     pub fn load(&self, seed: Seed, base_dir: &Path) -> Result<Box<dyn Task>> {
         Ok(match self {
             Self::Instructions(config) => Box::new(instructions::Instructions::new(config, seed)?),
-            Self::Jsonl(config) => Box::new(jsonl::Jsonl::load(config, seed, base_dir)?),
+            Self::Countdown(config) if config.rows().is_none() => Box::new(countdown::Countdown::new(config, seed)?),
+            _ => {
+                let (config, preset) = self.rows().expect("all others are made of rows");
+                Box::new(config.open(preset, base_dir)?)
+            }
         })
+    }
+
+    /// How its rows are read, where they come from files.
+    pub fn rows(&self) -> Option<(RowsConfig, &'static Preset)> {
+        match self {
+            Self::Instructions(_) => None,
+            Self::Jsonl(config) => Some((config.clone(), &jsonl::PRESET)),
+            Self::Gsm8k(config) => Some((config.clone(), &gsm8k::PRESET)),
+            Self::Math(config) => Some((config.clone(), &math::PRESET)),
+            Self::Ifeval(config) => Some((config.clone(), &ifeval::PRESET)),
+            Self::Choice(config) => Some((config.clone(), &choice::PRESET)),
+            Self::Countdown(config) => config.rows().map(|rows| (rows, &countdown::PRESET)),
+        }
+    }
+
+    /// Files that it reads.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.rows()
+            .map_or(Vec::new(), |(rows, _)| rows.files().map(PathBuf::from).collect())
+    }
+
+    /// The judge of texts, and that of candidates where it is another; none where the task brings its own.
+    pub fn judges(&self) -> Option<(JudgeConfig, Option<JudgeConfig>)> {
+        match (self, self.rows()) {
+            (Self::Instructions(_), _) => None,
+            (_, Some((rows, preset))) => Some((rows.judge(preset).ok()?, rows.train_judge)),
+            (_, None) => Some((JudgeConfig::named("countdown"), None)),
+        }
+    }
+
+    /// Names of the terms that its judge of texts gives; none where they are only known from its answers.
+    pub fn terms(&self) -> Option<&'static [&'static str]> {
+        match self.judges() {
+            None => Some(&["follows", "closeness", "correct"]),
+            Some((judge, _)) => Some(judge.terms()).filter(|terms| !terms.is_empty()),
+        }
+    }
+
+    /// Whether candidates are judged by probabilities, and write nothing.
+    pub fn asks_likelihood(&self) -> bool {
+        self.judges()
+            .is_some_and(|(judge, train)| train.unwrap_or(judge).asks_likelihood())
     }
 }
 
@@ -81,132 +161,14 @@ pub enum Split {
     Test,
 }
 
-/// One example: what the model is shown, and what the judge knows beside it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Example {
-    /// Names the example among all splits of the task.
-    pub id: String,
-    /// The conversation so far; the chat template renders it.
-    pub messages: Vec<Message>,
-    /// What the judge needs: the gold answer, the instruction's arguments.
-    pub reference: serde_json::Value,
-}
-
-/// The outcome of one judgement.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// What the search maximises, usually in [0, 1].
-    pub reward: f64,
-    /// What the reward is made of, by name; logged, never optimised by itself.
-    pub terms: BTreeMap<String, f64>,
-    /// The judge could not come to a verdict; the reward then stands as configured (0).
-    pub failed: bool,
-}
-
-impl Verdict {
-    /// A verdict. A reward that is not a finite number is no verdict: that gives [`Verdict::failed`]. A term that is not
-    /// finite is left out.
-    pub fn new<'a>(reward: f64, terms: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
-        if !reward.is_finite() {
-            return Self::failed();
-        }
-        let finite = terms.into_iter().filter(|(_, value)| value.is_finite());
-        Self {
-            reward,
-            terms: finite.map(|(name, value)| (name.to_owned(), value)).collect(),
-            failed: false,
-        }
-    }
-
-    /// No verdict: reward 0, counted by the caller.
-    pub fn failed() -> Self {
-        Self {
-            failed: true,
-            ..Self::default()
-        }
-    }
-}
-
-/// How the probability of the right answer pays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Grade {
-    /// As it is: what an exact match of a text sampled at temperature 1 earns on average. Once an answer is unlikely, it
-    /// hardly counts how unlikely.
-    Probability,
-    /// Its logarithm, a proper scoring rule (Gneiting and Raftery, *Strictly Proper Scoring Rules, Prediction, and
-    /// Estimation*, JASA 102, 2007): being sure of a wrong answer costs the most, down to [`LEAST_PROBABILITY`] a token.
-    LogProbability,
-}
-
-/// Below this probability a token costs no more. Without a floor one hopeless prompt, whose answer's logarithm can be
-/// −700, outvotes all others of a generation, and how hopeless it is says nothing about a candidate. The floor is
-/// each token's own, so that of a long answer the other tokens still count.
-pub const LEAST_PROBABILITY: f64 = 1e-3;
-
-impl Grade {
-    /// What an answer earns whose tokens have these log-probabilities; the least there is, and a failure, where one is not
-    /// a number.
-    pub fn verdict(self, log_probabilities: &[f32]) -> Verdict {
-        let logarithms = || log_probabilities.iter().map(|&logarithm| f64::from(logarithm));
-        let failed = logarithms().any(f64::is_nan);
-        let logarithm: f64 = logarithms().map(|own| own.max(LEAST_PROBABILITY.ln())).sum();
-        let probability = if failed { 0.0 } else { logarithms().sum::<f64>().exp() };
-        let reward = match self {
-            Self::Probability => probability,
-            Self::LogProbability => logarithm,
-        };
-        let terms = [("probability", probability), ("log_probability", logarithm)];
-        Verdict {
-            failed,
-            ..Verdict::new(reward, terms)
-        }
-    }
+impl Split {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wrong_answer_that_is_certain_costs_most() {
-        let floor = 0.001_f64.ln();
-        let [sure, unsure, broken] = [-30.0, -3.0, f32::NAN].map(|own| Grade::LogProbability.verdict(&[own, -0.5]));
-        assert_eq!((sure.reward, unsure.reward, sure.failed), (floor - 0.5, -3.5, false));
-        // What is no number is no verdict, and never the better for it.
-        assert!(broken.failed && broken.reward == sure.reward && broken.terms["probability"] == 0.0);
-        let ends = [f32::NEG_INFINITY, 0.0].map(|own| Grade::Probability.verdict(&[own, 0.0]));
-        assert!(ends[0].reward == 0.0 && ends[1].reward == 1.0);
-        let small = Grade::Probability.verdict(&[-30.0, -1.0]).reward;
-        assert!(
-            (small / (-31_f64).exp() - 1.0).abs() < 1e-6,
-            "a probability has no floor: {small}"
-        );
-    }
-
-    /// One prompt that no candidate can answer is worth as much as one on which they differ, and not as nineteen.
-    #[test]
-    fn one_hopeless_prompt_does_not_outvote_the_others() {
-        let mean = |hopeless: f32, others: f32| {
-            let of = |own: f32| Grade::LogProbability.verdict(&[own]).reward;
-            (of(hopeless) + 19.0 * of(others)) / 20.0
-        };
-        assert!(mean(-400.0, -0.5) > mean(-300.0, -0.6), "better on nineteen of twenty");
-        // A long answer with one impossible token: the others still tell candidates apart.
-        let long = |others: f32| Grade::LogProbability.verdict(&[others, -80.0, others]).reward;
-        assert!(long(-1.0) > long(-2.0));
-    }
-
-    #[test]
-    fn a_verdict_that_is_no_number_is_a_failed_judgement() {
-        for reward in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            let verdict = Verdict::new(reward, [("correct", 1.0)]);
-            assert_eq!(verdict, Verdict::failed());
-            assert!(verdict.failed && verdict.reward == 0.0 && verdict.terms.is_empty());
-        }
-        let verdict = Verdict::new(0.5, [("correct", 1.0), ("odd", f64::NAN)]);
-        assert!(!verdict.failed && verdict.terms.len() == 1);
-    }
 
     #[test]
     fn a_config_names_its_kind() {

@@ -43,7 +43,7 @@ impl Splits {
 }
 
 /// Removes from `examples` those whose prompt is also in `protected`; returns how many.
-pub(super) fn remove(examples: &mut Vec<Example>, protected: &[Example]) -> usize {
+fn remove(examples: &mut Vec<Example>, protected: &[Example]) -> usize {
     let prompts: HashSet<String> = protected.iter().map(prompt).collect();
     let before = examples.len();
     examples.retain(|example| !prompts.contains(&prompt(example)));
@@ -51,7 +51,7 @@ pub(super) fn remove(examples: &mut Vec<Example>, protected: &[Example]) -> usiz
 }
 
 /// What makes two prompts the same.
-fn prompt(example: &Example) -> String {
+pub(super) fn prompt(example: &Example) -> String {
     let turns = example
         .messages
         .iter()
@@ -69,7 +69,7 @@ mod tests {
         let example = |prompt: &&str| Example {
             id: prompt.to_string(),
             messages: vec![Message::user(*prompt)],
-            reference: serde_json::Value::Null,
+            ..Example::default()
         };
         prompts.iter().map(example).collect()
     }

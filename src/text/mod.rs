@@ -110,39 +110,52 @@ impl Text {
         template.render(messages, true)
     }
 
-    /// Tokens of the model's next turn where it says `answer` and ends: what the chat template writes between the prompt
+    /// Tokens of the model's next turn where it says `answer`, and ends where `ends` says so: what the chat template writes between the prompt
     /// and the token that ends the turn, that one included.
-    pub fn answer_ids(&self, messages: &[Message], answer: &str) -> Result<Vec<u32>> {
+    pub fn answer_ids(&self, messages: &[Message], answer: &str, ends: bool) -> Result<Vec<u32>> {
         let prompt = self.chat_text(messages)?;
+        if !ends {
+            return self.ids_after(&prompt, answer, true, false);
+        }
         let template = self.template.as_ref().expect("the prompt was made with it");
         let told = [messages, &[Message::assistant(answer)]].concat();
         let whole = template.render(&told, false)?;
         let turn = whole.strip_prefix(&prompt).ok_or_else(|| {
             Error::mismatch(
                 "the chat template writes an answered conversation otherwise than a prompt and its answer, so the probability of \
-                 an answer cannot be asked for: leave task.graded out",
+                 an answer cannot be asked for: take a judge that reads texts",
             )
         })?;
-        // The prompt's tokens stand alone, as they do when a text is written after them.
-        let mut ids = self.tokenizer.encode(turn, true)?;
+        let mut ids = self.ids_after(&prompt, turn, true, true)?;
         let end = ids.iter().position(|id| self.stop.contains(id)).ok_or_else(|| {
             Error::mismatch(format!(
-                "the chat template ends the answer `{answer}` with no token that ends a turn: leave task.graded out"
+                "the chat template ends the answer `{answer}` with no token that ends a turn: take a judge that reads texts"
             ))
         })?;
         ids.truncate(end + 1);
         Ok(ids)
     }
 
+    /// Tokens of a text that continues another, as they are in the whole text: tokenizers that mark the beginning of a text would mark the
+    /// continuation's, too, if it were read alone. Where a token reaches across the place, what begins there is read alone after all,
+    /// because the prompt's tokens stand. `special` and `special_after` say whether special tokens are read as such in the two.
+    pub fn ids_after(&self, prompt: &str, continuation: &str, special: bool, special_after: bool) -> Result<Vec<u32>> {
+        let before = self.tokenizer.encode(prompt, special)?;
+        let alone = self.tokenizer.encode(continuation, special_after)?;
+        // A special token that the continuation spells out as text would be read as one in the whole.
+        if special == special_after || self.tokenizer.encode(continuation, special)? == alone {
+            let whole = self.tokenizer.encode(&format!("{prompt}{continuation}"), special)?;
+            if let Some(rest) = whole.strip_prefix(before.as_slice()) {
+                return Ok(rest.to_vec());
+            }
+        }
+        Ok(alone)
+    }
+
     /// Tokens of a text as it stands; special tokens in it are plain text.
     pub fn raw_ids(&self, text: &str) -> Result<Vec<u32>> {
         let bos = if self.add_bos { self.tokenizer.bos_id() } else { None };
         Ok(bos.into_iter().chain(self.tokenizer.encode(text, false)?).collect())
-    }
-
-    /// Tokens of a text that continues a prompt.
-    pub fn continuation_ids(&self, text: &str) -> Result<Vec<u32>> {
-        self.tokenizer.encode(text, false)
     }
 
     /// Text of tokens, special ones left out.

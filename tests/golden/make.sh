@@ -26,3 +26,17 @@ fi
 "$venv/bin/python" make_strategies.py
 "$venv/bin/python" make_nes.py
 "$venv/bin/python" make_statistics.py
+"$venv/bin/python" make_nearness.py
+"$venv/bin/python" make_countdown.py
+
+# Graders and Pareto measures have requirements of their own (TRL without its dependencies, of which its rewards need none).
+judges="$ESSA_CACHE/golden-judges-venv"
+if ! cmp -s requirements-judges.txt "$judges/requirements-judges.txt"; then
+    "${PYTHON:-python3}" -m venv "$judges"
+    "$judges/bin/python" -m pip install --quiet --requirement requirements-judges.txt
+    "$judges/bin/python" -m pip install --quiet --no-deps trl==1.16.0
+    cp requirements-judges.txt "$judges/requirements-judges.txt"
+fi
+"$judges/bin/python" make_lm_eval.py
+"$judges/bin/python" make_pareto.py
+"$judges/bin/python" test_rewards.py

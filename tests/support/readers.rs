@@ -15,8 +15,7 @@ use essa::record::journal::count_lines;
 use essa::seed::Seed;
 use essa::space::Space;
 use essa::strategy::StrategyConfig;
-use essa::task::jsonl::{Jsonl, JsonlConfig, Judge};
-use essa::task::{Split, Task};
+use essa::task::{Split, TaskConfig, verdict};
 use essa::text::Message;
 use essa::text::chat_template::ChatTemplate;
 use essa::text::tokenizer::Tokenizer;
@@ -155,36 +154,47 @@ pub fn run_config(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// A task's lines.
+/// A task's lines, as each kind of task reads them.
 pub fn jsonl(bytes: &[u8]) -> Option<String> {
     let path = write("x.jsonl", bytes);
-    for judge in [Judge::Exact, Judge::Number] {
-        let config = JsonlConfig {
-            train: path.clone(),
-            validation: None,
-            test: None,
-            validation_size: Some(1),
-            test_size: Some(1),
-            prompt: "{q}?".into(),
-            system: None,
-            answer: "a".into(),
-            answer_map: None,
-            judge,
-            case_sensitive: false,
-            graded: None,
+    let one = "validation_size = 1\ntest_size = 1\n";
+    let mut told = Vec::new();
+    for task in [
+        "kind = 'jsonl'\nprompt = '{q}?'\nanswer = 'a'\njudge = 'exact'",
+        "kind = 'jsonl'\nprompt = '{q}?'\nanswer = { column = 'a', regex = '#### (.+)' }\njudge = 'number'\ndeduplicate = true",
+        "kind = 'jsonl'\nmessages = 'messages'\njudge = 'contains'\ntest_size = 0.5",
+        "kind = 'gsm8k'\nshots = 1",
+        "kind = 'math'",
+        "kind = 'ifeval'",
+        "kind = 'choice'",
+        "kind = 'countdown'",
+    ] {
+        let sizes = if task.contains("test_size") {
+            "validation_size = 1\n"
+        } else {
+            one
         };
-        match Jsonl::load(&config, Seed::new(0), Path::new(".")) {
+        let config: TaskConfig =
+            toml::from_str(&format!("{sizes}{task}\ntrain = {:?}", path.display().to_string())).expect("a config");
+        told.push(match config.load(Seed::new(0), Path::new(".")) {
             Ok(task) => {
                 for example in task.examples(Split::Train) {
-                    task.judge(example, "The answer is 1e999, or -3/4.");
+                    verdict(
+                        &*task,
+                        example,
+                        "The answer is 1e999, or -3/4. #### 7 \\boxed{1} <answer>1+1</answer> B",
+                    )
+                    .expect("a judge");
                 }
+                None
             }
             // A split that comes out empty is the configuration's fault, and is said of it.
-            Err(error @ Error::Config(_)) => return refused(&error, "task: "),
-            Err(error) => return refused(&error, "x.jsonl"),
-        }
+            Err(error @ Error::Config(_)) => refused(&error, "task"),
+            Err(error) => refused(&error, "x.jsonl"),
+        });
     }
-    None
+    // Of the first, which takes any text.
+    told.swap_remove(0)
 }
 
 /// A `tokenizer.json` and its `tokenizer_config.json`, with the chat template in it.

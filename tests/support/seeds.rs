@@ -80,6 +80,7 @@ fn checkpoint(strategy: &str) -> Vec<u8> {
             position: 8,
             num_tokens: 10,
             rollouts: 8,
+            front: Vec::new(),
         },
         rollouts_bytes: 100,
         metrics: vec![Row::default()],

@@ -80,7 +80,9 @@ impl<O: Objective> Objective for Watched<O> {
         let left = self.end.count().saturating_sub(before);
         let (dies, taken) = (matches!(self.end, End::Dies(_)), RefCell::new(Vec::new()));
         let seen = |rollout: &Rollout| {
-            let Item { candidate, question } = rollout.item;
+            let Item {
+                candidate, question, ..
+            } = rollout.item;
             (
                 thetas[candidate].clone(),
                 questions.indices[question],

@@ -2,9 +2,10 @@
 //! sentence that names the argument and the instruction.
 
 use super::language::is_known;
-use super::text::{is_blank, is_word};
+use super::text::{constant, dotted, is_blank, is_word};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
+use std::sync::LazyLock;
 
 /// Why an instruction cannot be checked, in one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,9 +143,10 @@ impl<'a> Arguments<'a> {
             .collect()
     }
 
-    /// The regex that has been made of an argument.
+    /// The regex that has been made of an argument. One for any case is for texts that are [`dotted`].
     pub fn regex(&self, name: &str, pattern: &str, any_case: bool) -> Result<Regex, InstructionError> {
-        let regex = RegexBuilder::new(pattern).case_insensitive(any_case).build();
+        let dotted = if any_case { dotted(pattern) } else { pattern.into() };
+        let regex = RegexBuilder::new(&dotted).case_insensitive(any_case).build();
         regex.map_err(|_| self.error(name, &format!("cannot be read as the regex {pattern:?}")))
     }
 }
@@ -172,10 +174,51 @@ impl Bound {
 /// one; any other stands for itself.
 pub fn pattern(keyword: &str) -> String {
     if is_pattern(keyword) {
-        keyword.to_owned()
+        translated(keyword)
     } else {
         regex::escape(keyword)
     }
+}
+
+/// The pattern as Rust writes it: in Python a brace that opens no repetition stands for itself, as do signs in brackets
+/// that open a set within a set here, and a repetition may leave out its lower bound.
+fn translated(pattern: &str) -> String {
+    static REPETITION: LazyLock<Regex> = LazyLock::new(|| constant(r"^\{([0-9]*)(,?)([0-9]*)\}"));
+    let mut written = String::with_capacity(pattern.len());
+    // Where the set in brackets that is open has its first sign.
+    let mut set: Option<usize> = None;
+    let mut at = 0;
+    while let Some(c) = pattern[at..].chars().next() {
+        let rest = &pattern[at..];
+        let mut length = c.len_utf8();
+        match (c, set) {
+            ('\\', _) => {
+                length += rest[1..].chars().next().map_or(0, char::len_utf8);
+                written += &rest[..length];
+            }
+            ('[', None) => {
+                length += usize::from(rest[1..].starts_with('^'));
+                set = Some(at + length);
+                written += &rest[..length];
+            }
+            (']', Some(first)) if first < at => {
+                set = None;
+                written.push(c);
+            }
+            ('[' | ']' | '&' | '~', Some(_)) => written.extend(['\\', c]),
+            ('{', None) => match REPETITION.captures(rest) {
+                Some(found) if found.get_match().len() > 2 => {
+                    length = found.get_match().len();
+                    let from = if found[1].is_empty() { "0" } else { &found[1] };
+                    written.extend(["{", from, &found[2], &found[3], "}"]);
+                }
+                _ => written += r"\{",
+            },
+            _ => written.push(c),
+        }
+        at += length;
+    }
+    written
 }
 
 fn is_pattern(keyword: &str) -> bool {
@@ -188,7 +231,7 @@ pub fn bounded(keyword: &str) -> String {
         return r"\b".to_owned();
     };
     if is_pattern(keyword) {
-        return format!(r"\b{keyword}\b");
+        return format!(r"\b{}\b", translated(keyword));
     }
     // Python's boundary, spelled out: the word goes on in no letter, number or underscore, but a mark may follow.
     let before = if is_word(first) {

@@ -8,7 +8,7 @@ use super::arguments::{Arguments, Bound, InstructionError, bounded, pattern};
 use super::json::is_json;
 use super::language::detect;
 use super::sentence::sentences;
-use super::text::{constant, is_blank, is_lower, is_space, is_upper, trim};
+use super::text::{constant, dotted, is_blank, is_lower, is_space, is_upper, trim};
 use super::word;
 use regex::Regex;
 use serde_json::{Map, Value};
@@ -149,9 +149,15 @@ impl Check {
 
     fn holds(&self, text: &str) -> bool {
         match self {
-            Self::Keywords(words) => words.iter().all(|word| word.is_match(text)),
-            Self::KeywordFrequency(word, bound) => bound.holds(word.find_iter(text).count()),
-            Self::ForbiddenWords(words) => !words.iter().any(|word| word.is_match(text)),
+            Self::Keywords(words) => {
+                let text = dotted(text);
+                words.iter().all(|word| word.is_match(&text))
+            }
+            Self::KeywordFrequency(word, bound) => bound.holds(word.find_iter(&dotted(text)).count()),
+            Self::ForbiddenWords(words) => {
+                let text = dotted(text);
+                !words.iter().any(|word| word.is_match(&text))
+            }
             Self::LetterFrequency(letter, bound) => bound.holds(text.to_lowercase().matches(*letter).count()),
             Self::Language(language) => detect(text).is_none_or(|detected| detected == language),
             Self::Sentences(bound) => bound.holds(sentences(text).len()),
@@ -280,6 +286,34 @@ mod tests {
             json!({"keywords": ["a.c", "#1"]}),
             &["abc #1"],
             &["ac #1", "abc 1"],
+        );
+        // The letters i, dotted and not, are one in any case.
+        let turkish = json!({"keywords": ["istanbul", "ılık"]});
+        check(
+            "keywords:existence",
+            turkish,
+            &["İSTANBUL ILIK", "ıstanbul ilik"],
+            &["stanbul ılık"],
+        );
+        check(
+            "keywords:forbidden_words",
+            json!({"forbidden_words": ["ışık", "I.S"]}),
+            &["işıks", "xi.s"],
+            &["IŞIK", "so i.s", "ı.s!", "İxs"],
+        );
+        // Braces and brackets as Python has them.
+        let braces = json!({"keywords": ["{name}", "a{,2}b", "x{2}", "[[a&&]c"]});
+        check(
+            "keywords:existence",
+            braces,
+            &["{name} b xx &c", "{NAME} aab xx [c"],
+            &["name b xx &c", "{name} a xx &c", "{name} b x &c", "{name} b xx c"],
+        );
+        check(
+            "keywords:forbidden_words",
+            json!({"forbidden_words": ["a{b"]}),
+            &["a{bc", "ab"],
+            &["A{B"],
         );
         // As words; a mark is no part of one, and a sign needs a word beside it.
         let forbidden = json!({"forbidden_words": ["cafe", "#tag"]});

@@ -3,6 +3,7 @@
 //! is not upper case. The reference is a Python program, so a verdict may hang on any of these.
 
 use regex::Regex;
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 /// `str.isspace` of one character.
@@ -57,6 +58,14 @@ pub fn is_lower(text: &str) -> bool {
 /// A title-case letter (`ǅ`): the 31 characters that have a lower case and are neither lower nor upper case.
 fn is_title(c: char) -> bool {
     !c.is_ascii() && !c.is_lowercase() && !c.is_uppercase() && c.to_lowercase().next() != Some(c)
+}
+
+/// The text with one letter for `i`, `İ` and `ı`, which are the same to Python's regexes in any case and not to Rust's.
+pub fn dotted(text: &str) -> Cow<'_, str> {
+    match text.contains(['İ', 'ı']) {
+        true => Cow::Owned(text.replace(['İ', 'ı'], "i")),
+        false => Cow::Borrowed(text),
+    }
 }
 
 /// A regex that is written in the code.

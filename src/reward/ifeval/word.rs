@@ -1,6 +1,6 @@
 //! The words of a text: as runs of letters and digits, and as NLTK's `word_tokenize` makes them in the manner of the
-//! Penn Treebank, with signs and clitics (`do` `n't`) as words of their own. Version: NLTK 3.9. From 3.10 on, a word goes
-//! on after a vowel sign of its script, and dashes are words; here they are not.
+//! Penn Treebank, with signs and clitics (`do` `n't`) as words of their own. Version: NLTK 3.9.2. From 3.9.3 on, dashes
+//! are words; from 3.10 on, a word goes on after a vowel sign of its script, and fractions and superscripts are none.
 
 use super::sentence::sentences;
 use super::text::{constant, is_space, is_word};
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(count(&"a ".repeat(1_000_000)), 1_000_000);
     }
 
-    /// The expected words are those of NLTK 3.9.1.
+    /// The expected words are those of NLTK 3.9.1 and 3.9.2.
     #[test]
     fn words_are_those_of_nltk() {
         let cases: [(&str, &str); 4] = [
