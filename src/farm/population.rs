@@ -216,8 +216,10 @@ fn evaluate_items(
         for (rank, bytes) in gathered.iter().enumerate() {
             all.extend(from_json::<Vec<Rollout>>(rank, bytes)?.into_iter().map(keyed));
         }
-        // What was known came without its texts.
-        all.extend(work.known.iter().cloned().map(keyed));
+        // What was known came without its texts; what was judged again is no longer known.
+        let again: BTreeSet<&Item> = todo.iter().collect();
+        let known = work.known.iter().filter(|rollout| !again.contains(&rollout.item));
+        all.extend(known.cloned().map(keyed));
     }
     Ok(Some(Farm {
         evaluation_s: slowest,
@@ -335,6 +337,113 @@ mod tests {
         assert_eq!(again.rollouts, fresh.rollouts);
         let items: Vec<Item> = rest.iter().map(|rollout| rollout.item).collect();
         assert_eq!(items, [0, 2, 3, 5].map(|at| recorded[at].item));
+    }
+
+    /// Gives every response the place that it has among the responses to its question which came with it: what a judge that compares does.
+    struct Places(Layout);
+
+    impl Objective for Places {
+        fn layout(&self) -> &Layout {
+            &self.0
+        }
+
+        fn examples(&self, _: Split) -> usize {
+            5
+        }
+
+        fn scope(&self, _: &Questions) -> Scope {
+            Scope::Question
+        }
+
+        fn evaluate(
+            &mut self,
+            thetas: &[Vec<f64>],
+            _: &Questions,
+            items: &[Item],
+            take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+            _: &mut dyn FnMut() -> bool,
+        ) -> Result<bool> {
+            for item in items {
+                let mates = items.iter().filter(|other| other.question == item.question);
+                let worse = mates
+                    .filter(|other| thetas[other.candidate][0] < thetas[item.candidate][0])
+                    .count();
+                take(vec![Rollout {
+                    item: *item,
+                    prompt_id: String::new(),
+                    prompt: String::new(),
+                    completion: "a text".into(),
+                    verdict: Verdict::new(worse as f64, []),
+                    prompt_tokens: 1,
+                    tokens: 1,
+                    finish_reason: Finish::Stop,
+                }])?;
+            }
+            Ok(true)
+        }
+
+        fn digest(&self) -> Result<String> {
+            Ok("places".into())
+        }
+
+        fn export(&self, _: &[f64], _: &Path) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Responses that are compared are all there when they are: a question of which a part is known is asked again as a whole, and no rank gets half
+    /// of one.
+    #[test]
+    fn questions_that_are_judged_whole_stay_whole() {
+        let questions = Questions::new(Split::Train, (0..5).collect(), Seed::new(0));
+        let run = |known: Vec<Rollout>| {
+            let work = Work {
+                candidates: 3,
+                theta: &|candidate| vec![candidate as f64],
+                questions: &questions,
+                digest: "",
+                known,
+                racing: false,
+            };
+            let mut asked = 0;
+            let mut record = |some: &[Rollout]| {
+                asked += some.len();
+                Ok(())
+            };
+            let mut places = Places(Layout::new([("x".to_string(), 1)]));
+            let done = evaluate(&Ranks::alone(), &mut places, work, &mut record, &mut || true);
+            (done.expect("evaluations").expect("nobody says stop"), asked)
+        };
+        let (fresh, asked) = run(Vec::new());
+        let rewards: Vec<&[f64]> = fresh.evaluations.iter().map(|e| e.rewards.as_slice()).collect();
+        assert_eq!((rewards, asked), (vec![&[0.0; 5][..], &[1.0; 5], &[2.0; 5]], 15));
+        // All of question 0, and one response of question 3 with a verdict from other company.
+        let mut known: Vec<Rollout> = fresh
+            .rollouts
+            .iter()
+            .filter(|rollout| rollout.item.question == 0)
+            .cloned()
+            .collect();
+        let mut stray = fresh.rollouts[3].clone();
+        stray.verdict.reward = 9.0;
+        known.push(stray);
+        let (again, asked) = run(known);
+        assert_eq!((again.evaluations, asked), (fresh.evaluations, 12));
+        assert_eq!(again.rollouts, fresh.rollouts);
+
+        let mut items: Vec<Item> = (0..3).flat_map(|candidate| questions.items(candidate, 0..5)).collect();
+        items.sort_by_key(|item| (item.question, item.candidate));
+        for of in 1..=7 {
+            let shares: Vec<&[Item]> = (0..of)
+                .map(|rank| own_share(&items, Scope::Question, rank, of))
+                .collect();
+            assert_eq!(shares.concat(), items);
+            assert!(
+                shares
+                    .iter()
+                    .all(|own| own.len() % 3 == 0 && own.chunks(3).all(|mates| mates[0].question == mates[2].question))
+            );
+        }
     }
 
     /// Candidates of fixed worth on questions of different ease: the reward is their sum.

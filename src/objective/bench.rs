@@ -102,3 +102,89 @@ impl<'a> Bench<'a> {
         if judged.is_empty() { Ok(()) } else { report(judged) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Finish;
+    use crate::judge::Verdict;
+
+    /// Answers a submission as soon as it is complete, and remembers who came together.
+    #[derive(Default)]
+    struct Compares {
+        groups: Vec<Vec<usize>>,
+        judged: Vec<usize>,
+    }
+
+    impl Judge for Compares {
+        fn scope(&self) -> Scope {
+            Scope::Question
+        }
+
+        fn submit(&mut self, responses: Vec<Response>) {
+            self.groups
+                .push(responses.iter().map(|response| response.ticket).collect());
+            self.judged.extend(responses.iter().map(|response| response.ticket));
+        }
+
+        fn poll(&mut self, _: Duration, sink: &mut dyn FnMut(usize, Verdict)) {
+            // A verdict to a ticket of an earlier evaluation is nobody's here.
+            sink(0, Verdict::new(9.0, []));
+            for ticket in self.judged.drain(..) {
+                sink(ticket, Verdict::new(ticket as f64, []));
+            }
+        }
+    }
+
+    #[test]
+    fn responses_to_a_question_are_handed_in_together() {
+        let items: Vec<Item> = (0..2)
+            .flat_map(|candidate| {
+                (0..2).map(move |question| Item {
+                    candidate,
+                    question,
+                    sample: 0,
+                })
+            })
+            .collect();
+        let ended = |index: usize| {
+            let rollout = Rollout {
+                item: items[index],
+                prompt_id: String::new(),
+                prompt: String::new(),
+                completion: String::new(),
+                verdict: Verdict::default(),
+                prompt_tokens: 1,
+                tokens: 1,
+                finish_reason: Finish::Stop,
+            };
+            (index, rollout, Arc::new(Example::default()), Said::Text(String::new()))
+        };
+        let (mut judge, mut ticket, mut reported) = (Compares::default(), 100, Vec::new());
+        let mut report = |some: Vec<Rollout>| {
+            reported.extend(some);
+            Ok(())
+        };
+        let mut bench = Bench::new(&mut judge, &mut ticket, &items);
+        for index in [3, 0, 2, 1] {
+            bench.hand_in(vec![ended(index)], &mut report).expect("reports");
+        }
+        assert!(bench.wait(&mut report, &mut || false).expect("nothing is missing"));
+        assert_eq!(ticket, 104);
+        // Item 2 completes question 0, item 1 question 1; each group is in the order of its items.
+        assert_eq!(judge.groups, [[100, 102], [101, 103]]);
+        let rewards: Vec<(Item, f64)> = reported
+            .iter()
+            .map(|rollout| (rollout.item, rollout.verdict.reward))
+            .collect();
+        assert_eq!(
+            rewards,
+            [
+                (items[0], 100.0),
+                (items[2], 102.0),
+                (items[1], 101.0),
+                (items[3], 103.0)
+            ]
+        );
+    }
+}
