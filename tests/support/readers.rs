@@ -15,7 +15,7 @@ use essa::record::journal::count_lines;
 use essa::seed::Seed;
 use essa::space::Space;
 use essa::strategy::StrategyConfig;
-use essa::task::{Split, TaskConfig, verdict};
+use essa::task::{Split, verdict};
 use essa::text::Message;
 use essa::text::chat_template::ChatTemplate;
 use essa::text::tokenizer::Tokenizer;
@@ -174,8 +174,13 @@ pub fn jsonl(bytes: &[u8]) -> Option<String> {
         } else {
             one
         };
-        let config: TaskConfig =
-            toml::from_str(&format!("{sizes}{task}\ntrain = {:?}", path.display().to_string())).expect("a config");
+        let text = format!(
+            "[model]\npath = 'm'\n[task]\n{sizes}{task}\ntrain = {:?}",
+            path.display().to_string()
+        );
+        let config = RunConfig::load(&write("run.toml", text.as_bytes()), &[])
+            .expect("a config")
+            .task;
         told.push(match config.load(Seed::new(0), Path::new(".")) {
             Ok(task) => {
                 for example in task.examples(Split::Train) {
