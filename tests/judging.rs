@@ -297,4 +297,6 @@ fn a_config_judges_stored_responses() {
     );
     assert!(found[1]["error"].as_str().expect("why").contains("no n"));
     assert!(String::from_utf8_lossy(&done.stdout).contains("1 could not be judged"));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.contains("own.py: 1 responses could not be judged"), "{told}");
 }

@@ -10,7 +10,7 @@
 //! one each unless `[reward]` says otherwise.
 
 use super::kind::{Asked, Context, Kind, Opened, settings};
-use super::process::{Answer, CommandConfig, CommandJudge};
+use super::process::{Answer, CommandConfig, CommandJudge, Troubles};
 use super::{Judge, Response, Said, Verdict};
 use crate::error::{Error, Result};
 use crate::rows::Row;
@@ -107,11 +107,36 @@ impl Kind for CommandConfig {
         let name = self.command.first().cloned().unwrap_or_default();
         let say = move |line: &str| terminal::say(format_args!("{name}: {line}"));
         let running = CommandJudge::start(self, Arc::new(say)).map_err(Error::config)?;
-        Ok(Box::new(Running(running)))
+        Ok(Box::new(Running {
+            judge: running,
+            name: self.command.join(" "),
+        }))
     }
 }
 
-struct Running(CommandJudge);
+struct Running {
+    judge: CommandJudge,
+    name: String,
+}
+
+/// What went wrong is said once, at the end.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Troubles {
+            crashes,
+            timeouts,
+            failed_rows,
+            ignored_lines,
+            ..
+        } = self.judge.troubles();
+        if crashes + timeouts + failed_rows + ignored_lines > 0 {
+            terminal::say(format_args!(
+                "judge {}: {failed_rows} responses could not be judged; it ended by itself {crashes} times, was too slow {timeouts} times, and wrote {ignored_lines} lines that are no answer",
+                self.name
+            ));
+        }
+    }
+}
 
 impl Judge for Running {
     fn submit(&mut self, responses: Vec<Response>) {
@@ -132,12 +157,12 @@ impl Judge for Running {
                 row: &response.example.row,
             };
             let body = serde_json::to_string(&body).expect("JSON of texts and rows");
-            self.0.submit(response.ticket, body);
+            self.judge.submit(response.ticket, body);
         }
     }
 
     fn poll(&mut self, wait: Duration, sink: &mut dyn FnMut(usize, Verdict)) {
-        self.0.poll(wait, &mut |ticket, answer| {
+        self.judge.poll(wait, &mut |ticket, answer| {
             let verdict = match answer {
                 Answer::Failed(why) => Verdict::failed(why),
                 Answer::Terms(terms) => {
