@@ -73,7 +73,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "task.test_size", "examples", "256", "≥ 1; rows: or a share between 0 and 1", "Examples that judge the result; rows: as for validation.";
     "task.content_weight", "share", "0.5", "0 … 1", "instructions: the part of the reward that right content earns.";
     "task.partial_credit", "share", "0.0", "0 … 1", "instructions: what coming near an instruction earns.";
-    "task.numbers", "two integers", "[3, 4]", "2 … 6", "countdown: the fewest and the most numbers of a puzzle.";
+    "task.numbers", "two integers", "[3, 4]", "3 … 6", "countdown: the fewest and the most numbers of a puzzle.";
     "task.largest", "integer", "99", "5 … 1000000", "countdown: the largest number.";
     "task.train", "path", "–", "JSON lines", "rows: those that judge candidates; countdown makes puzzles without.";
     "task.validation", "path", "–", "JSON lines", "rows: those that judge the mean.";

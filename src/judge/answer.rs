@@ -8,7 +8,7 @@
 use super::kind::{Asked, Context, Kind, Opened, settings};
 use super::{Beside, Example, Judge, Verdict, score};
 use crate::error::Result;
-use crate::reward::answer::{self, Case};
+use crate::reward::answer;
 use crate::reward::format::has_word;
 use crate::reward::number::Number;
 use regex::Regex;
@@ -143,9 +143,4 @@ impl Kind for Rule {
 pub(super) fn rule(threads: usize, judge: impl Fn(&Value, &str) -> Verdict + Send + Sync + 'static) -> Box<dyn Judge> {
     let judge = move |example: &Example, response: &str| judge(&example.reference, response);
     Box::new(Beside::new(Arc::new(judge), threads))
-}
-
-/// What is the same for letters of either case, unless the task says otherwise.
-pub fn case(sensitive: bool) -> Case {
-    if sensitive { Case::Sensitive } else { Case::Insensitive }
 }

@@ -20,10 +20,6 @@ pub fn open(table: &toml::Table, _: &Context) -> Opened {
 }
 
 impl Kind for Countdown {
-    fn columns(&self) -> &'static [&'static str] {
-        &["nums", "target"]
-    }
-
     fn reference(&self, asked: &Asked) -> std::result::Result<Value, String> {
         let numbers: Vec<i64> = asked.row.get("nums", "a list of whole numbers")?;
         let target: i64 = asked.row.get("target", "a whole number")?;

@@ -20,10 +20,6 @@ pub fn open(table: &toml::Table, _: &Context) -> Opened {
 }
 
 impl Kind for Gsm8k {
-    fn columns(&self) -> &'static [&'static str] {
-        &["answer"]
-    }
-
     /// `answer` is the right one, or a solution that ends in `#### ` and it.
     fn reference(&self, asked: &Asked) -> std::result::Result<Value, String> {
         let gold = match asked.gold {

@@ -32,10 +32,6 @@ fn read(reference: &Value) -> std::result::Result<Vec<Instruction>, String> {
 }
 
 impl Kind for Ifeval {
-    fn columns(&self) -> &'static [&'static str] {
-        &["instruction_id_list", "kwargs"]
-    }
-
     /// `instruction_id_list` and `kwargs` are parallel lists.
     fn reference(&self, asked: &Asked) -> std::result::Result<Value, String> {
         let ids: Vec<String> = asked.row.get("instruction_id_list", "a list of instructions' names")?;

@@ -12,11 +12,6 @@ pub type Opened = std::result::Result<Box<dyn Kind>, String>;
 
 /// One kind of judge, with its settings.
 pub trait Kind: Send + Sync {
-    /// Columns that it reads of a row by itself, for sentences.
-    fn columns(&self) -> &'static [&'static str] {
-        &[]
-    }
-
     /// What it needs of an example: the reference that comes back to it with each response. An error says, in a part of a sentence, what
     /// the row lacks, or why nobody could ever answer it right.
     fn reference(&self, asked: &Asked) -> std::result::Result<Value, String>;

@@ -21,10 +21,6 @@ pub fn open(table: &toml::Table, _: &Context) -> Opened {
 }
 
 impl Kind for Math {
-    fn columns(&self) -> &'static [&'static str] {
-        &["answer"]
-    }
-
     /// `answer` or `ground_truth` is the right answer, or what the last box of `solution` holds. Where a row has `given`, that is judged as
     /// it stands, without a box.
     fn reference(&self, asked: &Asked) -> std::result::Result<Value, String> {

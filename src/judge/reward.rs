@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 use crate::rows::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The `[reward]` table of a config.
@@ -159,7 +158,9 @@ impl RewardConfig {
         for (name, judge) in &self.terms {
             free |= judge.terms().is_empty();
             names.push(name.clone());
-            names.extend(judge.terms().iter().map(|term| format!("{name}.{term}")));
+            if judge.terms().len() > 1 {
+                names.extend(judge.terms().iter().map(|term| format!("{name}.{term}")));
+            }
         }
         let asked = self
             .weights
@@ -244,7 +245,8 @@ impl Weighed {
                 whole.failed = true;
                 continue;
             }
-            if part.terms.len() > 1 {
+            // A judge of one term says no more than its reward; what a program answers may be weighed by name.
+            if self.config.terms.get(name).is_none_or(|judge| judge.terms().len() != 1) {
                 let inner = part
                     .terms
                     .into_iter()
@@ -321,15 +323,11 @@ impl Judge for Weighed {
     }
 }
 
-/// An example that is shared with whoever judges it.
-pub fn shared(examples: &[Example]) -> Vec<Arc<Example>> {
-    examples.iter().cloned().map(Arc::new).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Said, judge_all, pure};
     use super::*;
+    use std::sync::Arc;
 
     /// The estimator against counting all subsets.
     #[test]

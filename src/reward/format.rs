@@ -134,7 +134,7 @@ pub fn has_word(text: &str) -> bool {
 }
 
 /// The inside of one Markdown code fence that spans the text, or the text.
-fn unfenced(text: &str) -> &str {
+pub(super) fn unfenced(text: &str) -> &str {
     let inside = || {
         let body = text.strip_prefix("```")?.strip_suffix("```")?;
         let (language, body) = body.split_once('\n')?;

@@ -6,6 +6,7 @@
 //! drafts' own schemas; nothing is ever fetched. Patterns run in linear time, so a response cannot make one take for ever;
 //! look-around and back-references, which linear time rules out, are errors.
 
+use super::format::unfenced;
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
@@ -72,17 +73,6 @@ fn deeper_than(value: &Value, levels: usize) -> bool {
         pending.extend(inside.into_iter().map(|value| (value, above + 1)));
     }
     false
-}
-
-/// The inside of one Markdown code fence that spans the text, or the text.
-// As in src/reward/format.rs of essa: use that one there, as `pub(super)`.
-fn unfenced(text: &str) -> &str {
-    let inside = || {
-        let body = text.strip_prefix("```")?.strip_suffix("```")?;
-        let (language, body) = body.split_once('\n')?;
-        (language.trim().is_empty() || language.trim().eq_ignore_ascii_case("json")).then_some(body)
-    };
-    inside().unwrap_or(text)
 }
 
 #[cfg(test)]

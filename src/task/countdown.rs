@@ -114,9 +114,9 @@ impl Countdown {
     /// Makes the puzzles.
     pub fn new(config: &CountdownConfig, seed: Seed) -> Result<Self> {
         let [fewest, most] = config.numbers;
-        if !(2..=6).contains(&fewest) || most < fewest || most > 6 {
+        if !(3..=6).contains(&fewest) || most < fewest || most > 6 {
             return Err(Error::config(format!(
-                "task.numbers is [{fewest}, {most}], expected the fewest and the most numbers of a puzzle, from 2 to 6"
+                "task.numbers is [{fewest}, {most}], expected the fewest and the most numbers of a puzzle, from 3 to 6"
             )));
         }
         if !(5..=1_000_000).contains(&config.largest) {

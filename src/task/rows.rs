@@ -9,9 +9,10 @@ use super::splits::{Splits, prompt};
 use super::template::Template;
 use super::{Example, Split, Task};
 use crate::error::{Error, Result};
-use crate::judge::answer::{captures, case};
+use crate::judge::answer::captures;
 use crate::judge::kind::{Asked, Context, Kind};
 use crate::judge::{Judge, JudgeConfig};
+use crate::reward::answer::Case;
 use crate::rows::{self, Row, named};
 use crate::text::Message;
 use regex::Regex;
@@ -232,9 +233,13 @@ impl RowsConfig {
                 )));
             }
         }
-        let mut splits = Splits::new(train, validation, test);
-        splits.removed_from_train += removed_from_train;
-        splits.removed_from_validation += removed_from_validation;
+        let splits = Splits {
+            train,
+            validation,
+            test,
+            removed_from_train,
+            removed_from_validation,
+        };
         let file = self.train.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Rows {
             name: if preset.prompt.is_none() {
@@ -466,7 +471,11 @@ impl<'a> Reader<'a> {
             None => preset.answer.map(|column| (column.to_owned(), None)),
         };
         let context = Context {
-            case: case(config.case_sensitive),
+            case: if config.case_sensitive {
+                Case::Sensitive
+            } else {
+                Case::Insensitive
+            },
             labels: config.answer_map.iter().flat_map(BTreeMap::values).cloned().collect(),
             reads_files: true,
         };

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 /// The examples of a task, one list a split, with no prompt in two of them.
 #[derive(Debug)]
 pub(super) struct Splits {
-    train: Vec<Example>,
-    validation: Vec<Example>,
-    test: Vec<Example>,
+    pub(super) train: Vec<Example>,
+    pub(super) validation: Vec<Example>,
+    pub(super) test: Vec<Example>,
     /// Examples that train lost because validation or test has their prompt.
     pub(super) removed_from_train: usize,
     /// Examples that validation lost because test has their prompt.
