@@ -1,4 +1,4 @@
-//! Rows of JSON lines: the one reader of every such file of a user. A row keeps its columns in their order and each value as it is
+//! Rows of JSON lines, or of one JSON array of objects: the one reader of every such file of a user. A row keeps its columns in their order and each value as it is
 //! spelt in the file, so numbers that no 64-bit integer or float holds keep their digits, in prompts, in answers, and on their way to
 //! a judge or into an output.
 
@@ -119,6 +119,9 @@ impl fmt::Display for Row {
 pub fn read(path: &Path) -> Result<Vec<(usize, Row)>> {
     let bytes = std::fs::read(path).map_err(Error::io(path))?;
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return array(path, bytes);
+    }
     let mut rows = Vec::new();
     for (index, line) in bytes.split(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;
@@ -135,6 +138,27 @@ pub fn read(path: &Path) -> Result<Vec<(usize, Row)>> {
     }
     if rows.is_empty() {
         return Err(Error::file(path, "has no row; expected one JSON object a line"));
+    }
+    Ok(rows)
+}
+
+/// The longest file that is one JSON array, in bytes: all of it is in memory at once.
+const LONGEST_ARRAY: usize = 1 << 30;
+
+/// Rows of a file that is one JSON array of objects, numbered from 1.
+fn array(path: &Path, bytes: &[u8]) -> Result<Vec<(usize, Row)>> {
+    if bytes.len() > LONGEST_ARRAY {
+        return Err(Error::file(path, "is a JSON array of more than 1 GiB, expected JSON lines, one object a line"));
+    }
+    let elements: Vec<&RawValue> = serde_json::from_slice(bytes)
+        .map_err(|error| Error::file(path, format!("begins as a JSON array, and {}", invalid(&error))))?;
+    let row = |(index, element): (usize, &&RawValue)| {
+        let row = Row::parse(element.get()).map_err(|what| Error::file(path, format!("element {}: {what}", index + 1)))?;
+        Ok((index + 1, row))
+    };
+    let rows: Vec<(usize, Row)> = elements.iter().enumerate().map(row).collect::<Result<_>>()?;
+    if rows.is_empty() {
+        return Err(Error::file(path, "is an empty JSON array; expected objects in it"));
     }
     Ok(rows)
 }
@@ -212,6 +236,20 @@ mod tests {
                 // Half a surrogate pair is only seen when the text is asked for.
                 Ok(row) => assert!(row.text("a").is_err(), "{line}"),
             }
+        }
+    }
+
+    #[test]
+    fn a_file_may_be_one_array() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("x.json");
+        std::fs::write(&path, " [{\"a\": 1.10},\n {\"a\": 2}]\n").expect("a file");
+        let rows = read(&path).expect("two rows");
+        assert_eq!(rows.iter().map(|(at, row)| (*at, row.text("a").expect("a number"))).collect::<Vec<_>>(), [(1, "1.10".into()), (2, "2".into())]);
+        for (text, told) in [("[1]", "element 1: found a number"), ("[]", "empty JSON array"), ("[{}", "begins as a JSON array")] {
+            std::fs::write(&path, text).expect("a file");
+            let error = read(&path).expect_err(text).to_string();
+            assert!(error.contains(told), "{error}");
         }
     }
 

@@ -99,9 +99,17 @@ pub struct Example {
     /// The columns of the file that it comes from, if it does.
     #[serde(default, skip_serializing_if = "Row::is_empty")]
     pub row: Row,
+    /// What the data's own assistant says, where they have one: what supervised learning imitates. Judges never see it.
+    #[serde(skip)]
+    pub completion: Option<String>,
 }
 
 impl Example {
+    /// What supervised learning imitates: what the data's own assistant says, or else the gold answer.
+    pub fn demonstrated(&self) -> Option<&str> {
+        self.completion.as_deref().or_else(|| self.answer())
+    }
+
     /// The gold answer, where the reference has one.
     pub fn answer(&self) -> Option<&str> {
         self.reference.get("answer").and_then(serde_json::Value::as_str)

@@ -22,5 +22,6 @@ pub use kernels::KvKind;
 pub use layer::weight_bytes;
 pub use linear::Precision;
 pub use options::{Device, LoadOptions, Products};
+pub use plain::{Plain, SideOf};
 pub use transformer::{Transformer, Workspace};
 pub use weights::Weights;

@@ -1,6 +1,6 @@
 //! The plain twin of the fused passes: the same arithmetic in tensor operations, on any device that libtorch knows. It
-//! serves GPUs, where int8 and int4 are the library's products. On a CPU it is what the kernels are tested against, and
-//! for that it also takes the weights of int8 and int4 models in f32 and rounds activations as they do.
+//! serves GPUs, where int8 and int4 are the library's products, and supervised learning, because gradients flow through it. On a CPU it is
+//! what the kernels are tested against, and for that it also takes the weights of int8 and int4 models in f32 and rounds activations as they do.
 
 use super::batch::Batch;
 use super::config::{ModelConfig, Module};
@@ -51,6 +51,9 @@ enum PlainWeight {
     Dense(Tensor, Form),
     Quantized(LibraryWeight),
 }
+
+/// What an adapter adds: layer, module, the module's input and its output to the output with the adapter.
+pub type SideOf<'a> = &'a dyn Fn(usize, Module, &Tensor, Tensor) -> Result<Tensor>;
 
 /// What forward passes write to.
 #[derive(Debug)]
@@ -247,45 +250,102 @@ impl Plain {
 
     /// As [`super::Transformer::forward`].
     pub fn forward(&self, batch: &Batch, work: &mut PlainWorkspace) -> Result<()> {
-        let config = &self.config;
-        let tokens = self.indices(batch.tokens.iter().map(|&token| token as usize));
-        let mut x = self.embedding.as_ref().unwrap_or(&self.head).rows(&tokens)?;
         let slots = self.indices(batch.rows.iter().map(|row| slot(row.blocks, row.position)));
-        let angles: Vec<f32> = batch
-            .rows
-            .iter()
-            .flat_map(|row| config.inverse_frequencies.iter().map(move |f| row.position as f32 * f))
+        let caches = &mut work.layers;
+        let mut attend = |layer: usize, [q, k, v]: [Tensor; 3]| {
+            let cache = &mut caches[layer];
+            for (cache, new) in cache.iter_mut().zip([k, v]) {
+                let _ = cache.f_index_copy_(0, &slots, &new.f_to_kind(self.kv_kind)?)?;
+            }
+            self.attend(&q, cache, batch)
+        };
+        let side =
+            |layer: usize, module: Module, x: &Tensor, y: Tensor| self.add_side_paths(batch, layer, module, x, y);
+        let positions = batch.rows.iter().map(|row| row.position);
+        work.x = self.layers(batch.tokens, positions, &mut attend, &side)?;
+        Ok(())
+    }
+
+    /// The residual stream after the last layer, `[rows, hidden]`, of tokens at their positions. `attend` gets a layer's q, k and v, `[rows,
+    /// heads, head_dim]` each, and returns what each row reads, `[rows, heads · head_dim]`. `side` gets a module's input and
+    /// output and returns the output with what an adapter adds.
+    fn layers(
+        &self,
+        tokens: &[u32],
+        positions: impl Iterator<Item = usize>,
+        attend: &mut dyn FnMut(usize, [Tensor; 3]) -> Result<Tensor>,
+        side: SideOf,
+    ) -> Result<Tensor> {
+        let config = &self.config;
+        let ids = self.indices(tokens.iter().map(|&token| token as usize));
+        let mut x = self.embedding.as_ref().unwrap_or(&self.head).rows(&ids)?;
+        let angles: Vec<f32> = positions
+            .flat_map(|position| config.inverse_frequencies.iter().map(move |f| position as f32 * f))
             .collect();
         let angles = Tensor::from_slice(&angles)
             .to_device(self.device)
-            .f_view([batch.rows.len() as i64, 1, -1])?;
+            .f_view([tokens.len() as i64, 1, -1])?;
         let turn = [angles.f_cos()?, angles.f_sin()?];
-        for (index, (layer, cache)) in self.layers.iter().zip(&mut work.layers).enumerate() {
-            let side = |module: Module, x: &Tensor, y: &Tensor| self.add_side_paths(batch, index, module, x, y);
+        for (index, layer) in self.layers.iter().enumerate() {
             let (q_width, kv_width) = (config.q_width() as i64, config.kv_width() as i64);
             let h = rms_norm(&x, &layer.input_norm, config.rms_eps)?;
             let qkv = layer.qkv.product(&h)?;
             let head_dim = config.head_dim as i64;
             let heads = |module: Module, start: i64, width: i64| -> Result<Tensor> {
-                let part = side(module, &h, &qkv.f_narrow(1, start, width)?)?;
-                Ok(part.f_view([-1, width / head_dim, head_dim])?)
+                let part = side(index, module, &h, qkv.f_narrow(1, start, width)?)?;
+                Ok(part.f_contiguous()?.f_view([-1, width / head_dim, head_dim])?)
             };
             let q = rotate(&heads(Module::Q, 0, q_width)?, &turn)?;
             let k = rotate(&heads(Module::K, q_width, kv_width)?, &turn)?;
             let v = heads(Module::V, q_width + kv_width, kv_width)?;
-            for (cache, new) in cache.iter_mut().zip([k, v]) {
-                let _ = cache.f_index_copy_(0, &slots, &new.f_to_kind(self.kv_kind)?)?;
-            }
-            let attended = self.attend(&q, cache, batch)?;
-            x = x.f_add(&side(Module::O, &attended, &layer.o.product(&attended)?)?)?;
+            let attended = attend(index, [q, k, v])?;
+            x = x.f_add(&side(index, Module::O, &attended, layer.o.product(&attended)?)?)?;
             let h = rms_norm(&x, &layer.post_attention_norm, config.rms_eps)?;
-            let gate = side(Module::Gate, &h, &layer.gate.product(&h)?)?;
-            let up = side(Module::Up, &h, &layer.up.product(&h)?)?;
+            let gate = side(index, Module::Gate, &h, layer.gate.product(&h)?)?;
+            let up = side(index, Module::Up, &h, layer.up.product(&h)?)?;
             let h = gate.f_silu()?.f_mul(&up)?;
-            x = x.f_add(&side(Module::Down, &h, &layer.down.product(&h)?)?)?;
+            x = x.f_add(&side(index, Module::Down, &h, layer.down.product(&h)?)?)?;
         }
-        work.x = x;
-        Ok(())
+        Ok(x)
+    }
+
+    /// Natural logarithms of the probabilities of each sequence's tokens from `starts` on, all in one tensor, `[tokens from the starts on]`,
+    /// through which gradients flow to whatever `side` adds. A start is at least 1. Nothing is padded: each sequence attends to itself alone, and the
+    /// head is applied only where a token is asked for.
+    pub fn log_probabilities(&self, sequences: &[&[u32]], starts: &[usize], side: SideOf) -> Result<Tensor> {
+        let lengths: Vec<i64> = sequences.iter().map(|sequence| sequence.len() as i64).collect();
+        let mut attend = |_: usize, [q, k, v]: [Tensor; 3]| -> Result<Tensor> {
+            let mut attended = Vec::with_capacity(lengths.len());
+            let mut first = 0;
+            for &length in &lengths {
+                let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(0, first, length).transpose(0, 1).unsqueeze(0));
+                let repeats = q.size()[1] / k.size()[1];
+                let [k, v] = [k, v].map(|x| x.repeat_interleave_self_int(repeats, 1, None::<i64>));
+                let read = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, true, None, false)?;
+                attended.push(read.f_squeeze_dim(0)?.f_transpose(0, 1)?.f_reshape([length, -1])?);
+                first += length;
+            }
+            Ok(Tensor::f_cat(&attended, 0)?)
+        };
+        let tokens = sequences.concat();
+        let positions = sequences.iter().flat_map(|sequence| 0..sequence.len());
+        let x = self.layers(&tokens, positions, &mut attend, side)?;
+        let (mut rows, mut targets, mut first) = (Vec::new(), Vec::new(), 0);
+        for (sequence, &start) in sequences.iter().zip(starts) {
+            rows.extend(first + start - 1..first + sequence.len() - 1);
+            targets.extend(sequence[start..].iter().map(|&token| token as usize));
+            first += sequence.len();
+        }
+        let x = x.f_index_select(0, &self.indices(rows.into_iter()))?;
+        let logits = self.head.product(&rms_norm(&x, &self.norm, self.config.rms_eps)?)?;
+        let targets = self.indices(targets.into_iter()).f_unsqueeze(1)?;
+        let logarithms = logits.f_log_softmax(-1, Kind::Float)?.f_gather(1, &targets, false)?;
+        Ok(logarithms.f_squeeze_dim(1)?)
+    }
+
+    /// The model's sizes.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
     }
 
     /// softmax(q kᵀ / √head_dim) v, each row over its own context, padded to the longest of a few rows. `q` `[rows, heads,
@@ -326,7 +386,7 @@ impl Plain {
     }
 
     /// y + U (b ⊙ M (a ⊙ V x)) for every path on the module.
-    fn add_side_paths(&self, batch: &Batch, layer: usize, module: Module, x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    fn add_side_paths(&self, batch: &Batch, layer: usize, module: Module, x: &Tensor, y: Tensor) -> Result<Tensor> {
         let mut y = y.f_contiguous()?;
         let Some(adapter) = batch.adapter else { return Ok(y) };
         let matrix = |numbers: &[f32], rows: usize| {

@@ -11,7 +11,7 @@
 use super::rows::{Preset, RowsConfig, Size};
 use super::splits::Splits;
 use super::template::Template;
-use super::{Example, Split, Task};
+use super::{Example, Task};
 use crate::error::{Error, Result};
 use crate::judge::kind::Asked;
 use crate::judge::{Judge, JudgeConfig};
@@ -164,6 +164,7 @@ impl Countdown {
                     messages: system.chain([Message::user(text)]).collect(),
                     reference: kind.reference(&Asked::of(&row)).map_err(Error::config)?,
                     row,
+                    ..Example::default()
                 });
             }
             Ok(examples)
@@ -182,8 +183,12 @@ impl Task for Countdown {
         "countdown".into()
     }
 
-    fn examples(&self, split: Split) -> &[Example] {
-        self.splits.get(split)
+    fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    fn splits_mut(&mut self) -> &mut Splits {
+        &mut self.splits
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {

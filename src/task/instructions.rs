@@ -129,8 +129,12 @@ impl Task for Instructions {
         "instructions".into()
     }
 
-    fn examples(&self, split: Split) -> &[Example] {
-        self.splits.get(split)
+    fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    fn splits_mut(&mut self) -> &mut Splits {
+        &mut self.splits
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {

@@ -2,6 +2,7 @@
 
 pub mod choice;
 pub mod countdown;
+pub mod demonstrations;
 pub mod gsm8k;
 pub mod ifeval;
 pub mod instructions;
@@ -9,7 +10,7 @@ pub mod jsonl;
 pub mod math;
 mod nearness;
 pub mod rows;
-mod splits;
+pub mod splits;
 mod template;
 
 pub use crate::judge::{Example, Verdict};
@@ -19,6 +20,7 @@ use crate::judge::{Judge, JudgeConfig, Said, judge_all};
 use crate::seed::Seed;
 use rows::{Preset, RowsConfig};
 use serde::{Deserialize, Serialize};
+use splits::Splits;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -27,8 +29,16 @@ pub trait Task: Send + Sync {
     /// What a leaderboard calls it.
     fn name(&self) -> String;
 
+    /// All examples, by split.
+    fn splits(&self) -> &Splits;
+
+    /// The same, to set some of them apart.
+    fn splits_mut(&mut self) -> &mut Splits;
+
     /// The examples of one split, in a fixed order. No example is in two splits.
-    fn examples(&self, split: Split) -> &[Example];
+    fn examples(&self, split: Split) -> &[Example] {
+        self.splits().get(split)
+    }
 
     /// Begins to judge what the model says after an example's prompt.
     fn judge(&self) -> Result<Box<dyn Judge>>;

@@ -7,7 +7,7 @@
 use super::nearness::{Target, nearness};
 use super::splits::{Splits, prompt};
 use super::template::Template;
-use super::{Example, Split, Task};
+use super::{Example, Task};
 use crate::error::{Error, Result};
 use crate::judge::answer::captures;
 use crate::judge::kind::{Asked, Context, Kind};
@@ -239,6 +239,7 @@ impl RowsConfig {
             test,
             removed_from_train,
             removed_from_validation,
+            set_apart: 0,
         };
         let file = self.train.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Rows {
@@ -366,6 +367,7 @@ struct Draft {
 
 impl Draft {
     fn after(mut self, shots: &[Message]) -> Example {
+        self.example.completion = self.shot.ok();
         let messages = &mut self.example.messages;
         let system = messages.iter().take_while(|message| message.role == "system").count();
         messages.splice(system..system, shots.iter().cloned());
@@ -374,7 +376,7 @@ impl Draft {
 }
 
 /// The place of a prompt in an order that hangs on nothing but the prompt and `name`, from 0 to 1.
-fn place(name: &str, key: &str) -> f64 {
+pub(super) fn place(name: &str, key: &str) -> f64 {
     let hash = Sha256::digest(format!("{name}\n{key}"));
     let first: [u8; 8] = hash[..8].try_into().expect("a hash has 32 bytes");
     // The upper 53 bits are what a float holds.
@@ -570,6 +572,7 @@ impl<'a> Reader<'a> {
             messages,
             reference,
             row: row.clone(),
+            completion: None,
         };
         let text = example
             .messages
@@ -616,7 +619,7 @@ fn merge(reference: &mut Value, other: Value) {
 }
 
 /// The turns of a conversation: `[{"role": …, "content": …}, …]`, where a content may also be a list of parts with a `text` each.
-fn conversation(row: &Row, column: &str) -> std::result::Result<Vec<Message>, String> {
+pub(super) fn conversation(row: &Row, column: &str) -> std::result::Result<Vec<Message>, String> {
     let turns: Vec<Value> = row.get(column, "a list of turns, each with `role` and `content`")?;
     let turn = |turn: &Value| {
         let content = match &turn["content"] {
@@ -705,8 +708,12 @@ impl Task for Rows {
         self.name.clone()
     }
 
-    fn examples(&self, split: Split) -> &[Example] {
-        self.splits.get(split)
+    fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    fn splits_mut(&mut self) -> &mut Splits {
+        &mut self.splits
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {
@@ -734,7 +741,13 @@ impl Task for Rows {
                 self.duplicates
             )
         });
-        removed.chain(double).collect()
+        let seen = (self.splits.set_apart > 0).then(|| {
+            format!(
+                "{} examples were removed from train because the warm start has seen them",
+                self.splits.set_apart
+            )
+        });
+        removed.chain(double).chain(seen).collect()
     }
 }
 
@@ -856,7 +869,7 @@ mod tests {
         );
         let wrong = [
             ("", "has no row"),
-            ("[\n", "line 1: found the start of a JSON array"),
+            ("[\n", "begins as a JSON array, and not valid JSON"),
             ("[1]", "line 1: found an array, expected a JSON object"),
             ("{\"q\": ", "line 1: not valid JSON (EOF while parsing a value)"),
             ("{}", "the line has none"),
