@@ -53,6 +53,7 @@ pub mod task;
 pub mod terminal;
 pub mod text;
 pub mod threads;
+pub mod warm_start;
 
 #[cfg(test)]
 #[path = "../tests/support/skip.rs"]

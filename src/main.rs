@@ -10,6 +10,7 @@ use essa::commands::judge::{self, JudgeArguments};
 use essa::commands::leaderboard::{self, LeaderboardArguments};
 use essa::commands::score::{self, ScoreArguments};
 use essa::commands::sweep::{self, SweepArguments};
+use essa::commands::warm_start::{self, WarmStartArguments};
 use essa::error::Result;
 use essa::record::Outcome;
 use essa::run::interrupt;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Evolves an adapter for a task: the main job.
     Align(AlignArguments),
+    /// Trains the supervised adapter that a search begins from.
+    WarmStart(WarmStartArguments),
     /// Does every run of a config with a `[sweep]` table, and writes one leaderboard.
     Sweep(SweepArguments),
     /// Scores a run's adapter and its start on a held-out split.
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Outcome> {
     match command {
         Command::Align(arguments) => return align::align(arguments),
+        Command::WarmStart(arguments) => return warm_start::warm_start(arguments),
         Command::Sweep(arguments) => return sweep::sweep(arguments),
         Command::Eval(arguments) => evaluate::evaluate(arguments),
         Command::Export(arguments) => export::export(arguments),

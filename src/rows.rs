@@ -148,12 +148,16 @@ const LONGEST_ARRAY: usize = 1 << 30;
 /// Rows of a file that is one JSON array of objects, numbered from 1.
 fn array(path: &Path, bytes: &[u8]) -> Result<Vec<(usize, Row)>> {
     if bytes.len() > LONGEST_ARRAY {
-        return Err(Error::file(path, "is a JSON array of more than 1 GiB, expected JSON lines, one object a line"));
+        return Err(Error::file(
+            path,
+            "is a JSON array of more than 1 GiB, expected JSON lines, one object a line",
+        ));
     }
     let elements: Vec<&RawValue> = serde_json::from_slice(bytes)
         .map_err(|error| Error::file(path, format!("begins as a JSON array, and {}", invalid(&error))))?;
     let row = |(index, element): (usize, &&RawValue)| {
-        let row = Row::parse(element.get()).map_err(|what| Error::file(path, format!("element {}: {what}", index + 1)))?;
+        let row =
+            Row::parse(element.get()).map_err(|what| Error::file(path, format!("element {}: {what}", index + 1)))?;
         Ok((index + 1, row))
     };
     let rows: Vec<(usize, Row)> = elements.iter().enumerate().map(row).collect::<Result<_>>()?;
@@ -245,8 +249,17 @@ mod tests {
         let path = folder.path().join("x.json");
         std::fs::write(&path, " [{\"a\": 1.10},\n {\"a\": 2}]\n").expect("a file");
         let rows = read(&path).expect("two rows");
-        assert_eq!(rows.iter().map(|(at, row)| (*at, row.text("a").expect("a number"))).collect::<Vec<_>>(), [(1, "1.10".into()), (2, "2".into())]);
-        for (text, told) in [("[1]", "element 1: found a number"), ("[]", "empty JSON array"), ("[{}", "begins as a JSON array")] {
+        assert_eq!(
+            rows.iter()
+                .map(|(at, row)| (*at, row.text("a").expect("a number")))
+                .collect::<Vec<_>>(),
+            [(1, "1.10".into()), (2, "2".into())]
+        );
+        for (text, told) in [
+            ("[1]", "element 1: found a number"),
+            ("[]", "empty JSON array"),
+            ("[{}", "begins as a JSON array"),
+        ] {
             std::fs::write(&path, text).expect("a file");
             let error = read(&path).expect_err(text).to_string();
             assert!(error.contains(told), "{error}");

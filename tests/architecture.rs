@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the top down; those of one line do not know each other. What a room uses stands below it.
-const FLOORS: [&[&str]; 20] = [
+const FLOORS: [&[&str]; 21] = [
     &["commands"],
     &["run"],
     &["report"],
     &["plan"],
+    &["warm_start"],
     &["record"],
     &["farm"],
     &["objective"],

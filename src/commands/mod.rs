@@ -8,6 +8,7 @@ pub mod judge;
 pub mod leaderboard;
 pub mod score;
 pub mod sweep;
+pub mod warm_start;
 
 use crate::adapter::AdapterBank;
 use crate::adapter::peft::PeftAdapter;

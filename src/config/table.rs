@@ -33,6 +33,7 @@ pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
     for (section, keys) in [
         ("model", &["path", "adapter"][..]),
         ("task", &["train", "validation", "test"]),
+        ("data", &["train", "validation"]),
         ("space", SpaceKind::PATHS),
     ] {
         in_each(table, section, &mut |section| {

@@ -162,7 +162,9 @@ impl WarmStartConfig {
     fn check(&self) -> Result<()> {
         let training = &self.training;
         if self.model.path.as_os_str().is_empty() {
-            return Err(Error::config("model.path is missing; expected a .gguf file or a Hugging Face folder"));
+            return Err(Error::config(
+                "model.path is missing; expected a .gguf file or a Hugging Face folder",
+            ));
         }
         if self.data.train.is_some() && self.task.is_some() {
             return Err(Error::config(
@@ -172,9 +174,15 @@ impl WarmStartConfig {
         for (key, value) in [
             ("lora.r", self.lora.r),
             ("training.batch_size", training.batch_size),
-            ("training.gradient_accumulation_steps", training.gradient_accumulation_steps),
+            (
+                "training.gradient_accumulation_steps",
+                training.gradient_accumulation_steps,
+            ),
             ("training.max_length", training.max_length),
-            ("training.max_steps", training.max_steps.map_or(1, |steps| steps as usize)),
+            (
+                "training.max_steps",
+                training.max_steps.map_or(1, |steps| steps as usize),
+            ),
         ] {
             if value == 0 {
                 return Err(Error::config(format!("{key} is 0, expected 1 or more")));
@@ -183,7 +191,11 @@ impl WarmStartConfig {
         for (key, value, least) in [
             ("lora.lora_alpha", self.lora.lora_alpha, f64::MIN_POSITIVE),
             ("training.learning_rate", training.learning_rate, f64::MIN_POSITIVE),
-            ("training.num_train_epochs", training.num_train_epochs, f64::MIN_POSITIVE),
+            (
+                "training.num_train_epochs",
+                training.num_train_epochs,
+                f64::MIN_POSITIVE,
+            ),
             ("training.max_grad_norm", training.max_grad_norm, f64::MIN_POSITIVE),
             ("training.weight_decay", training.weight_decay, 0.0),
         ] {
@@ -228,7 +240,9 @@ impl WarmStartConfig {
         };
         let modules: Vec<Module> = self.lora.target_modules.iter().map(module).collect::<Result<_>>()?;
         match modules.len() {
-            0 => Err(Error::config("lora.target_modules is empty, expected names such as q_proj")),
+            0 => Err(Error::config(
+                "lora.target_modules is empty, expected names such as q_proj",
+            )),
             _ => Ok(modules),
         }
     }

@@ -3,7 +3,7 @@
 use super::bench::Bench;
 use super::{Item, Labels, Objective, Questions, Rollout};
 use crate::adapter::AdapterBank;
-use crate::config::RunConfig;
+use crate::config::{Learned, RunConfig};
 use crate::digest::hex;
 use crate::engine::{Completion, Engine, Finish, Limits, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
@@ -404,7 +404,13 @@ impl Objective for Alignment {
 
 /// The task of a config, where its data are enough for the run and whatever judges it is there: all that can be said before a model is opened.
 pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
-    let task = config.task.open()?;
+    let mut task = config.task.open()?;
+    // What an adapter was trained on judges nobody who begins from it.
+    for adapter in config.adapters() {
+        if let Some(learned) = Learned::read(adapter)? {
+            task.splits_mut().set_apart(&learned.prompts.into_iter().collect())?;
+        }
+    }
     check_examples(config, &|split| task.examples(split).len())?;
     config.reward.check_files()?;
     Ok(task)
