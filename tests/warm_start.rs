@@ -1,0 +1,215 @@
+//! Supervised learning: its steps are those of PyTorch and peft (tests/golden/make_warm_start.py), what was stopped goes on as if it had not been, and
+//! a search that begins from the adapter keeps away from the rows that it was trained on.
+
+mod support;
+
+use essa::adapter::peft::PeftAdapter;
+use essa::config::TrainingSection;
+use essa::model::{LoadOptions, Plain, Precision, Products, Weights};
+use essa::warm_start::{AdamW, Sequence, TrainableLora, Trainer};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use support::fixture;
+use support::tiny_model::tiny_model;
+
+#[test]
+fn the_first_losses_are_those_of_pytorch() {
+    let folder = fixture("warm-start");
+    let text = fs::read_to_string(folder.join("steps.json")).expect("the fixture");
+    let golden: Value = serde_json::from_str(&text).expect("JSON");
+    let weights = Weights::open(&fixture(golden["model"].as_str().expect("a name"))).expect("the tiny model");
+    let adapter =
+        PeftAdapter::read(&folder.join("adapter"), weights.config()).expect("the adapter that peft begins with");
+    let of = |name: &str| golden["settings"][name].as_f64().expect("a setting");
+    let steps = golden["steps"].as_array().expect("steps");
+    let options = LoadOptions::from(Precision::F32);
+    let mut trainer = Trainer {
+        model: Plain::load(&weights, options, Products::Library).expect("a model"),
+        lora: TrainableLora::from_peft(&adapter),
+        optimizer: AdamW::default(),
+        settings: TrainingSection {
+            learning_rate: of("learning_rate"),
+            warmup_steps: of("warmup_steps") as u64,
+            weight_decay: of("weight_decay"),
+            max_grad_norm: of("max_grad_norm"),
+            ..TrainingSection::default()
+        },
+        steps: steps.len() as u64,
+    };
+    let sequence = |value: &Value| Sequence {
+        token_ids: serde_json::from_value(value[0].clone()).expect("tokens"),
+        start: value[1].as_u64().expect("a place") as usize,
+    };
+    let mut worst = [0.0_f64; 3];
+    for (index, step) in steps.iter().enumerate() {
+        let batches = step["batches"].as_array().expect("batches");
+        let batches: Vec<Vec<Sequence>> = batches
+            .iter()
+            .map(|batch| batch.as_array().expect("rows").iter().map(sequence).collect())
+            .collect();
+        let batches: Vec<Vec<&Sequence>> = batches.iter().map(|batch| batch.iter().collect()).collect();
+        let batches: Vec<&[&Sequence]> = batches.iter().map(Vec::as_slice).collect();
+        let stepped = trainer.step(index as u64, &batches).expect("a step");
+        let found = [stepped.loss, stepped.grad_norm, stepped.learning_rate];
+        for ((found, name), worst) in found
+            .into_iter()
+            .zip(["loss", "grad_norm", "learning_rate"])
+            .zip(&mut worst)
+        {
+            *worst = worst.max((found - step[name].as_f64().expect("a number")).abs());
+        }
+    }
+    println!(
+        "largest differences over {} steps: loss, gradient norm, rate {worst:?}",
+        steps.len()
+    );
+    assert!(worst[0] < 1e-4 && worst[1] < 1e-3 && worst[2] < 1e-12, "{worst:?}");
+}
+
+const CONFIG: &str = "
+[model]
+path = 'tiny.gguf'
+[data]
+train = 'rows.jsonl'
+validation_size = 8
+[lora]
+r = 2
+[training]
+learning_rate = 0.01
+max_steps = 24
+batch_size = 4
+eval_steps = 6
+";
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let row = |i: usize| format!("{{\"instruction\": \"Say {i}.\", \"output\": \"a b a b\"}}\n");
+    fs::write(folder.path().join("rows.jsonl"), (0..40).map(row).collect::<String>()).expect("rows");
+    fs::write(folder.path().join("tiny.gguf"), tiny_model()).expect("a model");
+    fs::write(folder.path().join("sft.toml"), CONFIG).expect("a config");
+    folder
+}
+
+fn essa(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_essa"));
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env("ESSA_CACHE", folder.join("cache"));
+    command.output().expect("the binary runs")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn what_was_stopped_goes_on_as_if_it_had_not_been() {
+    let folder = folder();
+    let whole = essa(folder.path(), &["warm-start", "sft.toml", "--out", "whole"]);
+    assert!(whole.status.success(), "{}", said(&whole));
+    let mut stops = 0;
+    loop {
+        let output = essa(
+            folder.path(),
+            &["warm-start", "sft.toml", "--out", "parts", "--max-time", "40ms"],
+        );
+        match output.status.code() {
+            Some(75) => stops += 1,
+            Some(0) => break,
+            _ => panic!("{}", said(&output)),
+        }
+        // A machine that is too slow for a step in that time comes to an end all the same.
+        if stops == 20 {
+            let rest = essa(folder.path(), &["warm-start", "sft.toml", "--out", "parts"]);
+            assert!(rest.status.success(), "{}", said(&rest));
+            break;
+        }
+    }
+    println!("{stops} stops");
+    let read =
+        |run: &str, file: &str| fs::read(folder.path().join(run).join("adapter").join(file)).expect("an adapter");
+    for file in ["adapter_model.safetensors", "adapter_config.json", "warm_start.json"] {
+        assert_eq!(read("whole", file), read("parts", file), "{file}");
+    }
+    let learned: Value = serde_json::from_slice(&read("whole", "warm_start.json")).expect("JSON");
+    let loss = |name: &str| learned[name].as_f64().expect("a loss");
+    assert!(loss("validation_loss") < loss("validation_loss_before"), "{learned}");
+    // It is through, and says so at once; another one does not overwrite it.
+    assert!(
+        essa(folder.path(), &["warm-start", "sft.toml", "--out", "whole"])
+            .status
+            .success()
+    );
+    let other = essa(
+        folder.path(),
+        &["warm-start", "sft.toml", "--out", "whole", "--set", "lora.r=3"],
+    );
+    assert!(said(&other).contains("another warm start"), "{}", said(&other));
+}
+
+#[test]
+fn a_search_keeps_away_from_what_its_adapter_was_trained_on() {
+    let folder = folder();
+    let rows = |from: usize, to: usize| {
+        let row = |i: usize| format!("{{\"q\": \"Say {i}.\", \"a\": \"a b a b\"}}\n");
+        (from..to).map(row).collect::<String>()
+    };
+    fs::write(folder.path().join("train.jsonl"), rows(0, 60)).expect("rows");
+    fs::write(folder.path().join("held.jsonl"), rows(100, 110)).expect("rows");
+    fs::write(folder.path().join("seen.jsonl"), rows(0, 40)).expect("rows");
+    let align = |test: &str| {
+        format!(
+            "[model]\npath = 'tiny.gguf'\nadapter = 'whole/adapter'\n[space]\nkind = 'lora-svd'\n[strategy]\npopulation = 4\n[task]\nkind = 'jsonl'\ntrain = \
+             'train.jsonl'\nvalidation = 'held.jsonl'\ntest = '{test}'\nprompt = '{{q}}'\nanswer = 'a'\njudge = 'exact'\n[generation]\nmax_new_tokens \
+             = 4\n[run]\ngenerations = 1\nprompts = 2\n"
+        )
+    };
+    let trained = essa(folder.path(), &["warm-start", "sft.toml", "--out", "whole"]);
+    assert!(trained.status.success(), "{}", said(&trained));
+    fs::write(folder.path().join("leaks.toml"), align("seen.jsonl")).expect("a config");
+    let leaks = essa(folder.path(), &["align", "leaks.toml", "--out", "leaks"]);
+    assert!(
+        leaks.status.code() == Some(1) && said(&leaks).contains("test split were rows of the warm start"),
+        "{}",
+        said(&leaks)
+    );
+    let half: String = rows(110, 120);
+    fs::write(folder.path().join("fresh.jsonl"), half).expect("rows");
+    fs::write(folder.path().join("clean.toml"), align("fresh.jsonl")).expect("a config");
+    let clean = essa(folder.path(), &["align", "clean.toml", "--out", "clean"]);
+    assert!(clean.status.success(), "{}", said(&clean));
+    assert!(
+        said(&clean).contains("32 examples were removed from train"),
+        "{}",
+        said(&clean)
+    );
+}
+
+#[test]
+fn a_config_that_cannot_work_is_one_sentence() {
+    let folder = folder();
+    for (set, told) in [
+        ("lora.r=0", "lora.r is 0"),
+        ("lora.target_modules=['query']", "lora.target_modules has `query`"),
+        ("model.precision=int8", "f32 or bf16"),
+        ("training.learning_rate=-1", "training.learning_rate is -1"),
+        ("training.batch_sise=3", "did you mean `batch_size`"),
+        ("data.train=none.jsonl", "No such file"),
+        ("data.validation_size=2.0", "a share between 0 and 1"),
+        ("training.max_length=3", "raise training.max_length"),
+    ] {
+        let output = essa(folder.path(), &["warm-start", "sft.toml", "--out", "bad", "--set", set]);
+        assert!(
+            output.status.code() == Some(1) && said(&output).contains(told),
+            "{set}: {}",
+            said(&output)
+        );
+        assert_eq!(
+            said(&output).lines().filter(|line| line.starts_with("essa: ")).count(),
+            1
+        );
+    }
+}
