@@ -8,6 +8,7 @@ pub mod instructions;
 pub mod jsonl;
 pub mod math;
 mod nearness;
+pub mod preference;
 pub mod rows;
 mod splits;
 mod template;
@@ -67,18 +68,21 @@ pub enum TaskConfig {
     Ifeval(RowsConfig),
     /// Multiple choice.
     Choice(RowsConfig),
+    /// Preference pairs and labels.
+    Preference(RowsConfig),
     /// Countdown, made from a seed or read from files.
     Countdown(countdown::CountdownConfig),
 }
 
 /// Kinds whose rows are read from files, by the names under which `essa judge` knows them too.
-pub const PRESETS: [&Preset; 6] = [
+pub const PRESETS: [&Preset; 7] = [
     &jsonl::PRESET,
     &gsm8k::PRESET,
     &math::PRESET,
     &ifeval::PRESET,
     &choice::PRESET,
     &countdown::PRESET,
+    &preference::PRESET,
 ];
 
 impl TaskConfig {
@@ -109,6 +113,7 @@ impl TaskConfig {
             Self::Math(config) => Some((config.clone(), &math::PRESET)),
             Self::Ifeval(config) => Some((config.clone(), &ifeval::PRESET)),
             Self::Choice(config) => Some((config.clone(), &choice::PRESET)),
+            Self::Preference(config) => Some((config.clone(), &preference::PRESET)),
             Self::Countdown(config) => config.rows().map(|rows| (rows, &countdown::PRESET)),
         }
     }
