@@ -13,14 +13,14 @@ pub enum Goal {
     #[default]
     Dpo,
     /// log σ(β Δ_w / |y_w| − β Δ_l / |y_l|): the same with Δ a token, so that a long text is no stronger for its length (LN-DPO; Lambert et al.,
-    /// *Tülu 3*, arXiv 2411.15124, equation 6).
+    /// *Tülu 3*, arXiv 2411.15124).
     LnDpo,
     /// −x_w + β log σ(φ(x_w) − φ(x_l)), with φ(x) = x / (eˣ − 1) and x = −log π(y|x) / |y|: the likelihood of the chosen text, and its margin over
     /// the rejected one through a bounded link; no reference. MaPO (Hong et al., arXiv 2406.06424, and its authors' code) with the negative
     /// log-likelihood of a token where a diffusion model has its squared error, and without the factor of its number of steps.
     Mapo,
     /// log σ(β Δ − δ) of a desirable text, log σ(δ − β Δ) of an undesirable one; of a pair the mean of the two. Jung et al., *Binary Classifier
-    /// Optimization*, arXiv 2404.04656, equation 11. There δ is a running mean of β Δ; here it is a setting, and 0, which is that
+    /// Optimization*, arXiv 2404.04656. There δ is a running mean of β Δ; here it is a setting, and 0, which is that
     /// mean at the start of every search, unless told: so a reward stays a function of the candidate alone.
     Bco,
     /// 1 where β Δ_w > β Δ_l, 0 where it is less, and ½ where they are equal, as they are for every pair at the start (TRL counts 0 there).
