@@ -4,7 +4,7 @@ use crate::config::RunConfig;
 use crate::error::{Error, Result};
 use crate::files::{check_output, write_output};
 use crate::judge::kind::Context;
-use crate::judge::{Example, RewardConfig, Said, Verdict, judge_all};
+use crate::judge::{Example, JudgeConfig, RewardConfig, Said, Verdict, judge_all};
 use crate::rows::{self, Row};
 use crate::statistics::Estimate;
 use crate::task::PRESETS;
@@ -70,7 +70,9 @@ pub fn judge(arguments: &JudgeArguments) -> Result<()> {
 
 /// How rows are read, and what their terms weigh: those of a kind of task, or of a config.
 fn rules(task: &str) -> Result<(RowsConfig, &'static Preset, RewardConfig)> {
-    let known = PRESETS.iter().filter(|preset| preset.judge.is_some());
+    // What reads probabilities has no responses to be stored.
+    let reads_texts = |name: &str| !JudgeConfig::named(name).asks_likelihood();
+    let known = PRESETS.iter().filter(|preset| preset.judge.is_some_and(reads_texts));
     if let Some(preset) = known.clone().find(|preset| preset.name == task) {
         return Ok((RowsConfig::default(), preset, RewardConfig::default()));
     }

@@ -65,7 +65,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.elite", "share", "0.5", "0 < ρ < 1", "cem: the share of the candidates to which the Gaussian is fitted.";
     "strategy.smoothing", "share", "0.1", "0 < α ≤ 1", "cem: how much of σ a generation replaces.";
     "strategy.extra_noise", "number", "0.05 σ0", "≥ 0", "cem: the standard deviation that each generation adds to every σ, as variances add.";
-    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`, `gsm8k`, `math`, `ifeval`, `choice`, `countdown`", "The built-in task; rows of JSON-lines files of any columns; or a benchmark with its own prompt and judge, read from files as they are published (`src/task/<kind>.rs` opens with a row of each). Keys of \"rows\" below are those of all kinds that read files.";
+    "task.kind", "string", "\"instructions\"", "`instructions`, `jsonl`, `gsm8k`, `math`, `ifeval`, `choice`, `countdown`, `preference`", "The built-in task; rows of JSON-lines files of any columns; or a benchmark with its own prompt and judge, read from files as they are published (`src/task/<kind>.rs` opens with a row of each). Keys of \"rows\" below are those of all kinds that read files.";
     "task.kinds", "list", "all twelve", "see `src/task/instructions.rs`", "instructions: the kinds of instruction, which take turns.";
     "task.topics", "list", "anything", "see `src/task/instructions/questions.rs`", "instructions: what the questions are about.";
     "task.train_size", "examples", "512", "1 … 1048576", "instructions, countdown: examples to make that judge candidates.";

@@ -181,7 +181,7 @@ pub(super) fn with_nearest(message: &str) -> String {
 }
 
 /// Kinds of task that read rows from files.
-const FROM_ROWS: &str = "jsonl, gsm8k, math, ifeval, choice";
+const FROM_ROWS: &str = "jsonl, gsm8k, math, ifeval, choice, preference";
 
 /// The knob of this name that only some kinds have, and which: its meaning begins with them.
 fn kinds_with(name: &str) -> Option<(&'static Knob, &'static str)> {

@@ -149,7 +149,7 @@ impl Judge for Running {
         for response in responses {
             let text = match &response.said {
                 Said::Text(text) => text.as_str(),
-                Said::Logarithms(_) => "",
+                Said::Logarithms(_) | Said::AgainstStart { .. } => "",
             };
             let body = Body {
                 messages: &response.example.messages,

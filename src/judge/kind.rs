@@ -4,11 +4,15 @@ use super::Judge;
 use crate::error::Result;
 use crate::reward::answer::Case;
 use crate::rows::Row;
+use crate::text::Message;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// A judge whose settings were read, or what is wrong with them, in a part of a sentence.
 pub type Opened = std::result::Result<Box<dyn Kind>, String>;
+
+/// Reads the conversation that a row brings. An error says, in a part of a sentence, what the row lacks.
+pub type Conversation = fn(&Row) -> std::result::Result<Vec<Message>, String>;
 
 /// One kind of judge, with its settings.
 pub trait Kind: Send + Sync {
@@ -19,6 +23,11 @@ pub trait Kind: Send + Sync {
     /// Whether its verdict hangs on how probable texts are to a candidate, and not on a text that it writes.
     fn asks_likelihood(&self) -> bool {
         false
+    }
+
+    /// How the prompt is read where the config names none, if the rows of this judge bring their own.
+    fn conversation(&self) -> Option<Conversation> {
+        None
     }
 
     /// Begins to judge, on so many threads where it is a pure function.

@@ -1,7 +1,7 @@
 //! The table of judges that a config can name. A new one is its file and its line here.
 
 use super::kind::{Context, Kind, Opened};
-use super::{answer, command, countdown, gsm8k, ifeval, letter, likelihood, math, terms};
+use super::{answer, command, countdown, gsm8k, ifeval, letter, likelihood, math, preference, terms};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,7 @@ judges! {
     "letter", "", ["correct", "answered"], "The option that the response names by its letter is the right one.", letter::open;
     "likelihood", "likelihood = \"probability\" or \"log_probability\"", ["probability", "log_probability"], "How probable the gold answer is, as the data spell it, and the end of the turn after it. Nothing is written. `log_probability` makes certainty of a wrong answer cost the most, though no token more than one of probability 0.001.", likelihood::open;
     "likeliest", "likeliest = \"correct\", \"correct_norm\", \"probability\" or \"log_probability\"", ["correct", "correct_norm", "probability", "log_probability"], "Whether the right option is the most probable one (by its sum of logarithms; by the sum divided by its bytes), and its probability among the options. Nothing is written.", likelihood::open_likeliest;
+    "preference", "preference = \"dpo\", \"ln_dpo\", \"mapo\", \"bco\", \"accuracy\" or \"margin\", beta = 0.1, delta = 0.0", ["accuracy", "margin", "chosen", "rejected", "loss"], "How much more probable the chosen text of a pair is to a candidate than it was at the start of the search, and how much less the rejected one: the negative loss of DPO, of DPO with log-probabilities a token, of MaPO's margin without a reference, or of the binary classifier BCO (`delta`, its threshold, instead of a running mean), which also reads labels; or the share of pairs that are ordered right, a tie being half, or the margin. The reward is what the setting names, none of the terms by itself but for `accuracy` and `margin`. Nothing is written.", preference::open;
     "command", "command = [\"python3\", \"reward.py\"], timeout = \"30s\", copies = 1, batch = 1", [], "A program of one's own (docs/judging.md).", command::open;
     "matches", "matches = \"pattern\"", ["matches"], "Whether a regular expression matches the response.", terms::matches;
     "length", "length = 200, least = 0, unit = \"characters\" or \"words\"", ["length"], "1 for a response of at least `least` and at most `length` units, and less the further it is from that.", terms::length;

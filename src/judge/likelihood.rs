@@ -234,7 +234,9 @@ impl Judge for AtOnce {
         for response in responses {
             let verdict = match &response.said {
                 Said::Logarithms(logarithms) => (self.verdict)(&response.example, logarithms),
-                Said::Text(_) => Verdict::failed("the judge reads probabilities, and a text was given"),
+                Said::Text(_) | Said::AgainstStart { .. } => {
+                    Verdict::failed("the judge reads probabilities of a candidate alone, and something else was given")
+                }
             };
             self.judged.push((response.ticket, verdict));
         }

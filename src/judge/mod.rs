@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod letter;
 pub mod likelihood;
 pub mod math;
+pub mod preference;
 pub mod process;
 pub mod reward;
 pub mod terms;
@@ -33,6 +34,11 @@ pub trait Judge: Send {
     /// The texts whose probability it wants to know after an example's prompt; none where it wants a text that the candidate writes.
     fn continuations(&self, _example: &Example) -> Option<Vec<Continuation>> {
         None
+    }
+
+    /// Whether it also wants to know what the start of the search says of these ([`Said::AgainstStart`]).
+    fn compares_with_start(&self) -> bool {
+        false
     }
 
     /// What has to be handed in together.
@@ -76,6 +82,13 @@ pub enum Said {
     Text(String),
     /// For each continuation that was asked for, the natural logarithms of its tokens' probabilities.
     Logarithms(Vec<Vec<f32>>),
+    /// The same beside what the start of the search says: θ = start, with the adapter that it starts with.
+    AgainstStart {
+        /// Of the candidate, `[continuations][tokens]`.
+        candidate: Vec<Vec<f32>>,
+        /// Of the start, in the same shape.
+        start: Vec<Vec<f32>>,
+    },
 }
 
 /// A text that might follow a prompt.

@@ -282,6 +282,10 @@ impl Judge for Weighed {
         self.own.continuations(example)
     }
 
+    fn compares_with_start(&self) -> bool {
+        self.own.compares_with_start()
+    }
+
     fn scope(&self) -> Scope {
         let mut scopes = self.terms.iter().map(|(_, judge)| judge.scope());
         match scopes.any(|scope| scope == Scope::Question) {

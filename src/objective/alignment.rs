@@ -1,12 +1,14 @@
 //! The objective that the engine exists for: candidates of an adapter space on a language model, judged by a task.
 
 use super::bench::Bench;
+use super::references::{References, WITHOUT};
 use super::{Item, Labels, Objective, Questions, Rollout};
 use crate::adapter::AdapterBank;
 use crate::config::{Learned, RunConfig};
 use crate::digest::hex;
 use crate::engine::{Completion, Engine, Finish, Limits, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
+use crate::files::cache_folder;
 use crate::judge::kind::Context;
 use crate::judge::{Continuation, Judge, RewardConfig, Said, Scope};
 use crate::language_model::LanguageModel;
@@ -18,8 +20,8 @@ use crate::text::{Message, Text};
 use crate::threads::{self, Node};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A language model, an adapter space on it, and a task.
@@ -38,6 +40,12 @@ pub struct Alignment {
     judge: Seat,
     /// Who judges candidates, where that is somebody else.
     train_judge: Option<Seat>,
+    /// What the start says of texts that a judge compares with it.
+    references: References,
+    /// Where they are kept, if anywhere.
+    references_folder: Option<PathBuf>,
+    /// How the model is held in memory, as far as that decides its numbers.
+    held: String,
     /// What the next response is known by; never used twice, so that a verdict that comes late is nobody else's.
     ticket: usize,
 }
@@ -51,6 +59,7 @@ struct Parts<'a> {
     judge: &'a mut dyn Judge,
     continuations: &'a BTreeMap<Split, Vec<Vec<Vec<u32>>>>,
     ticket: &'a mut usize,
+    references: &'a mut References,
 }
 
 /// An example that is ready to be asked.
@@ -87,8 +96,14 @@ struct Seat {
 }
 
 impl Seat {
-    /// Tokenizes what the judge asks about, of these splits.
-    fn new(judge: Box<dyn Judge>, splits: &[Split], of: &BTreeMap<Split, Vec<Prepared>>, text: &Text) -> Result<Self> {
+    /// Tokenizes what the judge asks about, of these splits; the model's context has to hold each text after its prompt.
+    fn new(
+        judge: Box<dyn Judge>,
+        splits: &[Split],
+        of: &BTreeMap<Split, Vec<Prepared>>,
+        text: &Text,
+        context: usize,
+    ) -> Result<Self> {
         let mut continuations = BTreeMap::new();
         for split in splits {
             let asked = of[split].iter().map(|prepared| {
@@ -108,7 +123,17 @@ impl Seat {
                         .map(|one| text.answer_ids(messages, &one.text, one.ends))
                         .collect()
                 });
-                continuations.insert(*split, ids.collect::<Result<Vec<Vec<Vec<u32>>>>>()?);
+                let ids = ids.collect::<Result<Vec<Vec<Vec<u32>>>>>()?;
+                for (prepared, texts) in of[split].iter().zip(&ids) {
+                    let (prompt, longest) = (prepared.prompt_ids.len(), texts.iter().map(Vec::len).max().unwrap_or(0));
+                    if prompt + longest > context {
+                        return Err(Error::mismatch(format!(
+                            "example `{}` has a prompt of {prompt} tokens and a text of {longest} to be scored after it; the model's context is {context}: shorten or leave out the row",
+                            prepared.example.id
+                        )));
+                    }
+                }
+                continuations.insert(*split, ids);
             }
         }
         Ok(Self { judge, continuations })
@@ -138,10 +163,11 @@ impl Alignment {
             splits.insert(split, prepared.collect());
         }
         let weighed = |judge| reward.join(judge, &Context::default());
-        let judge = Seat::new(weighed(task.judge()?)?, &Split::ALL, &splits, text)?;
+        let context = opened.weights.config().context;
+        let judge = Seat::new(weighed(task.judge()?)?, &Split::ALL, &splits, text, context)?;
         let train_judge = match task.train_judge()? {
             // Terms of a text have nothing to say where none is written, and the weights are those of texts.
-            Some(judge) => Some(Seat::new(judge, &[Split::Train], &splits, text)?),
+            Some(judge) => Some(Seat::new(judge, &[Split::Train], &splits, text, context)?),
             None => None,
         };
         let bank = space.bank(opened.engine.model());
@@ -156,6 +182,9 @@ impl Alignment {
             splits,
             judge,
             train_judge,
+            references: References::default(),
+            references_folder: None,
+            held: String::new(),
             ticket: 0,
         })
     }
@@ -177,7 +206,102 @@ impl Alignment {
         let space = config.open_space(&opened.weights, say)?;
         let base_name = config.model.path.to_string_lossy().into_owned();
         let generation = (config.sampling(), config.generation.max_new_tokens);
-        Self::new(opened, space, task, &config.reward, generation, base_name)
+        let mut alignment = Self::new(opened, space, task, &config.reward, generation, base_name)?;
+        let compares = |seat: &Seat| seat.judge.compares_with_start();
+        if compares(&alignment.judge) || alignment.train_judge.as_ref().is_some_and(compares) {
+            alignment.keep_references(&cache_folder().join("references"), &format!("{options:?}"), say)?;
+        }
+        Ok(alignment)
+    }
+
+    /// Keeps what the start says of texts in this folder, which only saves time: where it cannot be written, `say` hears of it. `held` says how
+    /// the model is held in memory; numbers of models that are held otherwise are others.
+    pub fn keep_references(&mut self, folder: &Path, held: &str, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+        held.clone_into(&mut self.held);
+        self.references = References::of(self.start_digest()?);
+        self.references_folder = Some(folder.to_path_buf());
+        if let Err(error) = self.references.keep_in(folder) {
+            say(&format!("{error}; {WITHOUT}"));
+            self.references_folder = None;
+        }
+        Ok(())
+    }
+
+    /// θ of the start. Every space lays its zero where the search is to begin.
+    fn start(&self) -> Vec<f64> {
+        vec![0.0; self.space.layout().dim()]
+    }
+
+    /// SHA-256 of all that decides what the start says of tokens.
+    fn start_digest(&self) -> Result<[u8; 32]> {
+        let mut hash = Sha256::new();
+        hash.update(format!("essa {} {}\n", env!("CARGO_PKG_VERSION"), self.held));
+        hash.update(self.opened.weights.digest()?);
+        let mut numbers = |own: &[f32]| own.iter().for_each(|number| hash.update(number.to_le_bytes()));
+        for path in self.bank.paths().iter().flatten().flatten() {
+            numbers(&path.v);
+            numbers(&path.ut);
+        }
+        numbers(&self.space.line(&self.start()));
+        // Where each basis stands, and what is between its two sides.
+        for (layer, modules) in self.bank.paths().iter().enumerate() {
+            for (module, paths) in modules.iter().enumerate() {
+                for path in paths {
+                    let place = (layer, module, path.rank, path.a_start, path.b_start, &path.core);
+                    hash.update(format!("{place:?}"));
+                }
+            }
+        }
+        Ok(hash.finalize().into())
+    }
+
+    /// Scores what the judge of these questions compares with the start and is not known yet. Returns whether all is known, which it is not when
+    /// `go_on` says no. Each rank does so for its own items: in int8 on a CPU a text's numbers do not depend on who computes them.
+    fn score_start(&mut self, questions: &Questions, items: &[Item], go_on: &mut dyn FnMut() -> bool) -> Result<bool> {
+        if !self.seat(questions).judge.compares_with_start() {
+            return Ok(true);
+        }
+        let asked: BTreeSet<usize> = items.iter().map(|item| questions.indices[item.question]).collect();
+        let start = self.start();
+        self.space.fill(&mut self.bank, &[start]);
+        let Parts {
+            engine,
+            bank,
+            examples,
+            continuations,
+            references,
+            ..
+        } = self.parts(questions);
+        let mut requests: Vec<ScoreRequest> = Vec::new();
+        for example in asked {
+            let prompt_ids = &examples[example].prompt_ids;
+            for ids in &continuations[&questions.split][example] {
+                if references.get(prompt_ids, ids).is_none() {
+                    requests.push(ScoreRequest {
+                        prompt_ids: prompt_ids.clone(),
+                        completion_ids: ids.clone(),
+                        candidate: 0,
+                    });
+                }
+            }
+        }
+        if requests.is_empty() {
+            return Ok(true);
+        }
+        let mut learn = |scores: Vec<(usize, Vec<f32>)>| {
+            for (request, logarithms) in scores {
+                let ScoreRequest {
+                    prompt_ids,
+                    completion_ids,
+                    ..
+                } = &requests[request];
+                references.learn(prompt_ids, completion_ids, logarithms);
+            }
+            Ok(())
+        };
+        let done = engine.score_each(&requests, Some(bank), &mut learn, go_on)?;
+        references.save();
+        Ok(done)
     }
 
     /// What θ moves.
@@ -186,9 +310,17 @@ impl Alignment {
     }
 
     /// Searches another space of the same model from here on.
-    pub fn search(&mut self, space: Space) {
+    pub fn search(&mut self, space: Space) -> Result<()> {
         self.bank = space.bank(self.opened.engine.model());
         self.space = space;
+        if let Some(folder) = self.references_folder.clone() {
+            // The start is the same model, but on other bases its last bits may be others. Whatever could not be read was said when it opened.
+            let held = std::mem::take(&mut self.held);
+            self.keep_references(&folder, &held, &|_| ())?;
+        } else {
+            self.references = References::default();
+        }
+        Ok(())
     }
 
     /// How a candidate chooses its tokens.
@@ -283,8 +415,10 @@ impl Alignment {
             judge,
             continuations,
             ticket,
+            references,
             ..
         } = self.parts(questions);
+        let compares = judge.compares_with_start();
         let continuations = &continuations[&questions.split];
         let example = |item: Item| questions.indices[item.question];
         // One request a continuation, those of an item one after the other.
@@ -318,7 +452,19 @@ impl Alignment {
                 let tokens = all.iter().map(Vec::len).sum();
                 let answer = prepared.example.answer().unwrap_or_default().to_owned();
                 let rollout = prepared.rollout(items[index], answer, tokens, Finish::Stop);
-                said.push((index, rollout, prepared.example.clone(), Said::Logarithms(all)));
+                let start = |ids: &Vec<u32>| {
+                    let known = references.get(&prepared.prompt_ids, ids);
+                    known.expect("scored before the candidates").to_vec()
+                };
+                let said_of_it = if compares {
+                    Said::AgainstStart {
+                        candidate: all,
+                        start: continuations[example(items[index])].iter().map(start).collect(),
+                    }
+                } else {
+                    Said::Logarithms(all)
+                };
+                said.push((index, rollout, prepared.example.clone(), said_of_it));
             }
             bench.hand_in(said, report)
         };
@@ -342,6 +488,7 @@ impl Alignment {
             judge: &mut *seat.judge,
             continuations: &seat.continuations,
             ticket: &mut self.ticket,
+            references: &mut self.references,
         }
     }
 }
@@ -367,8 +514,12 @@ impl Objective for Alignment {
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
+        let asks_likelihood = self.asks_likelihood(questions);
+        if asks_likelihood && !self.score_start(questions, items, go_on)? {
+            return Ok(false);
+        }
         self.space.fill(&mut self.bank, thetas);
-        if self.asks_likelihood(questions) {
+        if asks_likelihood {
             self.ask(questions, items, report, go_on)
         } else {
             self.write(thetas, questions, items, report, go_on)

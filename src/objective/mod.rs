@@ -3,6 +3,7 @@
 
 pub mod alignment;
 mod bench;
+mod references;
 pub mod sphere;
 
 use crate::config::RunConfig;

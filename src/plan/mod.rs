@@ -145,7 +145,7 @@ impl Plan {
             config.space.only = Some(chosen.into_iter().map(|slot| slot.slot.clone()).collect());
             ranks.root_says(|| directory.write_table("sensitivity", &found))?;
             let space = ranks.agree(config.open_space(&objective.opened().weights, say))?;
-            objective.search(space);
+            objective.search(space)?;
         }
         let n = objective.layout().dim();
         let kind = ranks.agree(resolve_strategy(&mut config, n, &mut decided))?;

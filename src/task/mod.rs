@@ -9,6 +9,7 @@ pub mod instructions;
 pub mod jsonl;
 pub mod math;
 mod nearness;
+pub mod preference;
 pub mod rows;
 pub mod splits;
 mod template;
@@ -77,18 +78,21 @@ pub enum TaskConfig {
     Ifeval(RowsConfig),
     /// Multiple choice.
     Choice(RowsConfig),
+    /// Preference pairs and labels.
+    Preference(RowsConfig),
     /// Countdown, made from a seed or read from files.
     Countdown(countdown::CountdownConfig),
 }
 
 /// Kinds whose rows are read from files, by the names under which `essa judge` knows them too.
-pub const PRESETS: [&Preset; 6] = [
+pub const PRESETS: [&Preset; 7] = [
     &jsonl::PRESET,
     &gsm8k::PRESET,
     &math::PRESET,
     &ifeval::PRESET,
     &choice::PRESET,
     &countdown::PRESET,
+    &preference::PRESET,
 ];
 
 impl TaskConfig {
@@ -119,6 +123,7 @@ impl TaskConfig {
             Self::Math(config) => Some((config.clone(), &math::PRESET)),
             Self::Ifeval(config) => Some((config.clone(), &ifeval::PRESET)),
             Self::Choice(config) => Some((config.clone(), &choice::PRESET)),
+            Self::Preference(config) => Some((config.clone(), &preference::PRESET)),
             Self::Countdown(config) => config.rows().map(|rows| (rows, &countdown::PRESET)),
         }
     }

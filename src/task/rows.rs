@@ -10,7 +10,7 @@ use super::template::Template;
 use super::{Example, Task};
 use crate::error::{Error, Result};
 use crate::judge::answer::captures;
-use crate::judge::kind::{Asked, Context, Kind};
+use crate::judge::kind::{Asked, Context, Conversation, Kind};
 use crate::judge::{Judge, JudgeConfig};
 use crate::reward::answer::Case;
 use crate::rows::{self, Row, named};
@@ -439,6 +439,8 @@ struct Reader<'a> {
 enum Prompt {
     Template(Template),
     Messages(String),
+    /// The judge's rows bring it.
+    OfRow(Conversation),
 }
 
 impl<'a> Reader<'a> {
@@ -448,6 +450,16 @@ impl<'a> Reader<'a> {
         } else {
             preset.prompt
         };
+        let context = Context {
+            case: if config.case_sensitive {
+                Case::Sensitive
+            } else {
+                Case::Insensitive
+            },
+            labels: config.answer_map.iter().flat_map(BTreeMap::values).cloned().collect(),
+            reads_files: true,
+        };
+        let judge = config.judge(preset)?.open(&context)?;
         let prompt = match (&config.messages, &config.prompt, by_kind) {
             (Some(_), Some(_), _) => {
                 return Err(Error::config(
@@ -457,6 +469,9 @@ impl<'a> Reader<'a> {
             (Some(column), None, _) => Prompt::Messages(column.clone()),
             (None, Some(text), _) => Prompt::Template(Template::parse("prompt", text)?),
             (None, None, Some(text)) => Prompt::Template(Template::parse("prompt", text)?),
+            (None, None, None) if judge.conversation().is_some() => {
+                Prompt::OfRow(judge.conversation().expect("just seen"))
+            }
             (None, None, None) => {
                 return Err(Error::config(
                     "task.prompt is missing; expected the user's turn, such as \"{question}\", or task.messages, the column with a conversation",
@@ -472,22 +487,13 @@ impl<'a> Reader<'a> {
             }
             None => preset.answer.map(|column| (column.to_owned(), None)),
         };
-        let context = Context {
-            case: if config.case_sensitive {
-                Case::Sensitive
-            } else {
-                Case::Insensitive
-            },
-            labels: config.answer_map.iter().flat_map(BTreeMap::values).cloned().collect(),
-            reads_files: true,
-        };
         Ok(Self {
             config,
             prompt,
             shot: shot.map(|shot| Template::parse("shot", shot)).transpose()?,
             answer,
             options: config.options.clone().or(preset.options.map(String::from)),
-            judge: config.judge(preset)?.open(&context)?,
+            judge,
             train_judge: config
                 .train_judge
                 .as_ref()
@@ -538,6 +544,7 @@ impl<'a> Reader<'a> {
                 Err(_) if stored => {}
                 Err(what) => return Err(what),
             },
+            Prompt::OfRow(read) => messages.extend(read(row)?),
         }
         let right = match (&labels, &self.answer) {
             (Some(labels), Some((column, _))) => Some(right(&row.text(column)?, labels, &options, column)?),
@@ -621,25 +628,7 @@ fn merge(reference: &mut Value, other: Value) {
 /// The turns of a conversation: `[{"role": …, "content": …}, …]`, where a content may also be a list of parts with a `text` each.
 pub(super) fn conversation(row: &Row, column: &str) -> std::result::Result<Vec<Message>, String> {
     let turns: Vec<Value> = row.get(column, "a list of turns, each with `role` and `content`")?;
-    let turn = |turn: &Value| {
-        let content = match &turn["content"] {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(parts) => parts
-                .iter()
-                .map(|part| part["text"].as_str())
-                .collect::<Option<Vec<_>>>()
-                .map(|texts| texts.concat()),
-            _ => None,
-        };
-        let role = turn["role"]
-            .as_str()
-            .filter(|role| ["system", "user", "assistant"].contains(role));
-        role.zip(content).map(|(role, content)| Message {
-            role: role.into(),
-            content,
-        })
-    };
-    let read: Option<Vec<Message>> = turns.iter().map(turn).collect();
+    let read: Option<Vec<Message>> = turns.iter().map(Message::of_turn).collect();
     read.ok_or_else(|| {
         format!(
             "column `{column}` has a turn without a role (system, user or assistant) or without a text as its content"

@@ -41,3 +41,12 @@ fi
 "$judges/bin/python" make_lm_eval.py
 "$judges/bin/python" make_pareto.py
 "$judges/bin/python" test_rewards.py
+
+# Losses of preferences, by an older TRL.
+preference="$ESSA_CACHE/golden-preference-venv"
+if ! cmp -s requirements-preference.txt "$preference/requirements-preference.txt"; then
+    "${PYTHON:-python3}" -m venv "$preference"
+    "$preference/bin/python" -m pip install --quiet --requirement requirements-preference.txt
+    cp requirements-preference.txt "$preference/requirements-preference.txt"
+fi
+"$preference/bin/python" make_preference.py
