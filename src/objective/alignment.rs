@@ -559,7 +559,7 @@ pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
     // What an adapter was trained on judges nobody who begins from it.
     for adapter in config.adapters() {
         if let Some(learned) = Learned::read(adapter)? {
-            task.splits_mut().set_apart(&learned.prompts.into_iter().collect())?;
+            task.set_apart(&learned.prompts.into_iter().collect())?;
         }
     }
     check_examples(config, &|split| task.examples(split).len())?;

@@ -11,7 +11,7 @@
 use super::rows::{Preset, RowsConfig, Size};
 use super::splits::Splits;
 use super::template::Template;
-use super::{Example, Task};
+use super::{Example, Split, Task};
 use crate::error::{Error, Result};
 use crate::judge::kind::Asked;
 use crate::judge::{Judge, JudgeConfig};
@@ -183,12 +183,12 @@ impl Task for Countdown {
         "countdown".into()
     }
 
-    fn splits(&self) -> &Splits {
-        &self.splits
+    fn examples(&self, split: Split) -> &[Example] {
+        self.splits.get(split)
     }
 
-    fn splits_mut(&mut self) -> &mut Splits {
-        &mut self.splits
+    fn set_apart(&mut self, seen: &HashSet<String>) -> Result<()> {
+        self.splits.set_apart(seen)
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {

@@ -34,6 +34,7 @@ use instruction::Instruction;
 use questions::{Fact, Gold, Question, Topic, Topics};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 /// What to make.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -129,12 +130,12 @@ impl Task for Instructions {
         "instructions".into()
     }
 
-    fn splits(&self) -> &Splits {
-        &self.splits
+    fn examples(&self, split: Split) -> &[Example] {
+        self.splits.get(split)
     }
 
-    fn splits_mut(&mut self) -> &mut Splits {
-        &mut self.splits
+    fn set_apart(&mut self, seen: &HashSet<String>) -> Result<()> {
+        self.splits.set_apart(seen)
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {

@@ -16,12 +16,12 @@ mod template;
 
 pub use crate::judge::{Example, Verdict};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::judge::{Judge, JudgeConfig, Said, judge_all};
 use crate::seed::Seed;
 use rows::{Preset, RowsConfig};
 use serde::{Deserialize, Serialize};
-use splits::Splits;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,15 +30,21 @@ pub trait Task: Send + Sync {
     /// What a leaderboard calls it.
     fn name(&self) -> String;
 
-    /// All examples, by split.
-    fn splits(&self) -> &Splits;
-
-    /// The same, to set some of them apart.
-    fn splits_mut(&mut self) -> &mut Splits;
-
     /// The examples of one split, in a fixed order. No example is in two splits.
-    fn examples(&self, split: Split) -> &[Example] {
-        self.splits().get(split)
+    fn examples(&self, split: Split) -> &[Example];
+
+    /// Removes from train the prompts that supervised learning has seen, by their [`splits::prompt_key`]. An error where a split that is scored has one of
+    /// them, or nothing would be left to search on; a task that can remove none refuses them in any split.
+    fn set_apart(&mut self, seen: &HashSet<String>) -> Result<()> {
+        let mut examples = Split::ALL.into_iter().flat_map(|split| self.examples(split));
+        match examples.find(|example| seen.contains(&splits::prompt_key(example))) {
+            None => Ok(()),
+            Some(example) => Err(Error::config(format!(
+                "example `{}` was a row of the warm start, and the task {} cannot leave it out; train the adapter on other rows",
+                example.id,
+                self.name()
+            ))),
+        }
     }
 
     /// Begins to judge what the model says after an example's prompt.

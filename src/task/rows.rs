@@ -7,7 +7,7 @@
 use super::nearness::{Target, nearness};
 use super::splits::{Splits, prompt};
 use super::template::Template;
-use super::{Example, Task};
+use super::{Example, Split, Task};
 use crate::error::{Error, Result};
 use crate::judge::answer::captures;
 use crate::judge::kind::{Asked, Context, Conversation, Kind};
@@ -697,12 +697,12 @@ impl Task for Rows {
         self.name.clone()
     }
 
-    fn splits(&self) -> &Splits {
-        &self.splits
+    fn examples(&self, split: Split) -> &[Example] {
+        self.splits.get(split)
     }
 
-    fn splits_mut(&mut self) -> &mut Splits {
-        &mut self.splits
+    fn set_apart(&mut self, seen: &HashSet<String>) -> Result<()> {
+        self.splits.set_apart(seen)
     }
 
     fn judge(&self) -> Result<Box<dyn Judge>> {
