@@ -11,7 +11,7 @@
 //! ```text
 //!                 main.rs ── commands
 //!                           run ── report
-//!                  plan ── record ── farm
+//!          warm_start · plan ── record ── farm
 //!                        objective ── config
 //!            ┌───────────────┴──────────────┐
 //!            │                       language_model
