@@ -859,7 +859,7 @@ mod tests {
         let wrong = [
             ("", "has no row"),
             ("[\n", "begins as a JSON array, and not valid JSON"),
-            ("[1]", "line 1: found an array, expected a JSON object"),
+            ("[1]", "element 1: found a number, expected a JSON object"),
             ("{\"q\": ", "line 1: not valid JSON (EOF while parsing a value)"),
             ("{}", "the line has none"),
             ("{\"q\": null, \"a\": 1}", "column `q` is null, expected text"),
