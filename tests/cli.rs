@@ -228,7 +228,7 @@ fn rows_that_cannot_be_read_are_refused() {
         "{\"prompt_ids\": [1], \"completion_ids\": [2]}\n{\"prompt",
         &["line 2", "not valid JSON"],
     );
-    refused("[1, 2]", &["line 1", "JSON object"]);
+    refused("[1, 2]", &["element 1", "JSON object"]);
     refused(
         "{\"prompt_ids\": [], \"completion_ids\": [2]}",
         &["line 1", "no tokens"],
