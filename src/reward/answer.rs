@@ -99,7 +99,8 @@ pub fn contains(response: &str, answer: &str, case: Case) -> bool {
 pub fn mention(text: &str, phrase: &str) -> Option<usize> {
     let phrase = phrase.trim();
     let first = phrase.chars().next()?;
-    let last = phrase.chars().rev().find(|&c| !is_mark(c))?;
+    // A phrase of nothing but marks is found where it stands alone.
+    let last = phrase.chars().rev().find(|&c| !is_mark(c)).unwrap_or(first);
     let mut from = 0;
     while let Some(found) = text[from..].find(phrase) {
         let start = from + found;
@@ -261,6 +262,7 @@ mod tests {
     fn a_mention_has_a_place() {
         assert_eq!(mention("the mouse and the elephant", "elephant"), Some(18));
         assert_eq!(mention("éé é", "é"), Some(5));
+        assert_eq!(mention("\u{1e000}", "\u{1e000}"), Some(0));
     }
 
     #[test]
