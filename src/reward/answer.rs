@@ -99,8 +99,10 @@ pub fn contains(response: &str, answer: &str, case: Case) -> bool {
 pub fn mention(text: &str, phrase: &str) -> Option<usize> {
     let phrase = phrase.trim();
     let first = phrase.chars().next()?;
-    // A phrase of nothing but marks is found where it stands alone.
-    let last = phrase.chars().rev().find(|&c| !is_mark(c)).unwrap_or(first);
+    let Some(last) = phrase.chars().rev().find(|&c| !is_mark(c)) else {
+        // Marks change the letter before them, so a phrase of nothing but marks is mentioned only where it is all there is.
+        return (text.trim() == phrase).then(|| text.len() - text.trim_start().len());
+    };
     let mut from = 0;
     while let Some(found) = text[from..].find(phrase) {
         let start = from + found;
