@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::reward::preference::{Earned, Goal, Preference, Scored};
 use crate::rows::Row;
 use crate::text::Message;
+use crate::text::conversation::{Content, content};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -176,32 +177,6 @@ fn side(row: &Row, column: &str) -> std::result::Result<(Vec<Message>, String), 
         ));
     }
     Ok((before, text))
-}
-
-enum Content {
-    Text(String),
-    Turns(Vec<Message>),
-}
-
-fn content(row: &Row, column: &str) -> std::result::Result<Content, String> {
-    const EXPECTED: &str = "a text, or a list of turns, each with `role` and `content`";
-    match row.get::<Value>(column, EXPECTED)? {
-        Value::String(text) => Ok(Content::Text(text)),
-        Value::Array(turns) => {
-            let read: Option<Vec<Message>> = turns.iter().map(Message::of_turn).collect();
-            let wrong = || {
-                format!(
-                    "column `{column}` has a turn without a role (system, user or assistant) or without a text as its content"
-                )
-            };
-            read.map(Content::Turns).ok_or_else(wrong)
-        }
-        // The error of a type that it is not names what it is.
-        _ => Err(row
-            .get::<String>(column, EXPECTED)
-            .err()
-            .unwrap_or_else(|| format!("column `{column}` is no text"))),
-    }
 }
 
 /// Judges as soon as it is asked, because it only adds up.

@@ -7,12 +7,13 @@
 //! {"prompt": "Name a prime.", "completion": "7"}
 //! ```
 
-use super::rows::{Size, conversation, place};
+use super::rows::{Size, place};
 use super::splits::prompt_key;
 use super::{Example, Split, Task};
 use crate::error::{Error, Result};
 use crate::rows::{self, Row, named};
 use crate::text::Message;
+use crate::text::conversation::{Content, content, turns};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,11 @@ const WATCHED: Size = Size::Share(0.05);
 impl DataConfig {
     /// Reads the rows. `task` is where they come from when no file is named.
     pub fn open(&self, task: Option<&dyn Task>) -> Result<Demonstrations> {
+        if self.validation_size.is_some() && (self.validation.is_some() || self.train.is_none()) {
+            return Err(Error::config(
+                "data.validation_size carves rows off data.train; leave it out beside data.validation, and where the rows are those of a task",
+            ));
+        }
         let mut found = match (&self.train, task) {
             (Some(path), _) => self.read(path)?,
             (None, Some(task)) => {
@@ -190,7 +196,7 @@ fn answered(row: &Row) -> std::result::Result<Vec<(Vec<Message>, String)>, Strin
         _ => Ok(text),
     };
     if row.has("messages") {
-        let turns = conversation(row, "messages")?;
+        let turns = turns(row, "messages")?;
         let by_assistant = (1..turns.len()).filter(|&at| turns[at].role == "assistant");
         let answered: Vec<_> = by_assistant
             .map(|at| (turns[..at].to_vec(), turns[at].content.clone()))
@@ -201,14 +207,16 @@ fn answered(row: &Row) -> std::result::Result<Vec<(Vec<Message>, String)>, Strin
         return Ok(answered);
     }
     if row.has("prompt") {
-        let messages =
-            conversation(row, "prompt").or_else(|_| row.text("prompt").map(|text| vec![Message::user(text)]))?;
-        let completion = match conversation(row, "completion") {
-            Ok(turns) => match turns.as_slice() {
+        let messages = match content_or_number(row, "prompt")? {
+            Content::Text(text) => vec![Message::user(text)],
+            Content::Turns(turns) => turns,
+        };
+        let completion = match content_or_number(row, "completion")? {
+            Content::Text(text) => text,
+            Content::Turns(turns) => match turns.as_slice() {
                 [turn] if turn.role == "assistant" => turn.content.clone(),
                 _ => return Err("column `completion` has turns, expected one of the assistant".into()),
             },
-            Err(_) => row.text("completion")?,
         };
         return Ok(vec![(messages, not_empty(completion, "completion")?)]);
     }
@@ -230,6 +238,11 @@ fn answered(row: &Row) -> std::result::Result<Vec<(Vec<Message>, String)>, Strin
         "has {}, expected `messages`, `prompt` and `completion`, or `instruction` and `output`",
         named(&columns)
     ))
+}
+
+/// Answers are often numbers, and stand as such in their files.
+fn content_or_number(row: &Row, column: &str) -> std::result::Result<Content, String> {
+    content(row, column).or_else(|what| row.text(column).map(Content::Text).map_err(|_| what))
 }
 
 #[cfg(test)]
@@ -266,6 +279,10 @@ mod tests {
             (r#"{"instruction": "a"}"#, "`output` is missing"),
             (r#"{"prompt": "a"}"#, "`completion` is missing"),
             (
+                r#"{"prompt": [{"role": "x"}], "completion": "b"}"#,
+                "`prompt` has a turn without a role",
+            ),
+            (
                 r#"{"messages": [{"role": "user", "content": "a"}]}"#,
                 "no turn of the assistant",
             ),
@@ -297,6 +314,12 @@ mod tests {
         assert_eq!(some.train.len(), 7);
         assert!((1..30).contains(&some.validation.len()));
         assert!(data(Some(0), None).open(None).is_err());
+        let twice = DataConfig {
+            validation: Some(path.clone()),
+            ..data(None, Some(Size::Count(20)))
+        };
+        let error = twice.open(None).expect_err("which rows are watched").to_string();
+        assert!(error.contains("leave it out beside data.validation"), "{error}");
         assert!(DataConfig::default().open(None).is_err());
     }
 }

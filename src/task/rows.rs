@@ -15,6 +15,7 @@ use crate::judge::{Judge, JudgeConfig};
 use crate::reward::answer::Case;
 use crate::rows::{self, Row, named};
 use crate::text::Message;
+use crate::text::conversation::turns;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -532,12 +533,14 @@ impl<'a> Reader<'a> {
         let mut said = None;
         match &self.prompt {
             Prompt::Messages(column) => {
-                let mut turns = conversation(row, column)?;
-                said = turns.pop_if(|turn| turn.role == "assistant").map(|turn| turn.content);
-                if turns.is_empty() {
+                let mut conversation = turns(row, column)?;
+                said = conversation
+                    .pop_if(|turn| turn.role == "assistant")
+                    .map(|turn| turn.content);
+                if conversation.is_empty() {
                     return Err(format!("column `{column}` has no turn that could be answered"));
                 }
-                messages.extend(turns);
+                messages.extend(conversation);
             }
             Prompt::Template(template) => match template.render(row, &options) {
                 Ok(text) => messages.push(Message::user(text)),
@@ -623,17 +626,6 @@ fn merge(reference: &mut Value, other: Value) {
         (own @ Value::Null, other) => *own = other,
         _ => {}
     }
-}
-
-/// The turns of a conversation: `[{"role": …, "content": …}, …]`, where a content may also be a list of parts with a `text` each.
-pub(super) fn conversation(row: &Row, column: &str) -> std::result::Result<Vec<Message>, String> {
-    let turns: Vec<Value> = row.get(column, "a list of turns, each with `role` and `content`")?;
-    let read: Option<Vec<Message>> = turns.iter().map(Message::of_turn).collect();
-    read.ok_or_else(|| {
-        format!(
-            "column `{column}` has a turn without a role (system, user or assistant) or without a text as its content"
-        )
-    })
 }
 
 /// The possible answers of a row, and the labels by which its answer names them.

@@ -1,13 +1,13 @@
 //! A model's way with text: conversations, its chat template, its tokenizer, and the tokens that end a turn.
 
 pub mod chat_template;
+pub mod conversation;
 pub mod tokenizer;
 
 use crate::error::{Error, Result};
 use crate::model::Weights;
 use chat_template::ChatTemplate;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::path::Path;
 use tokenizer::Tokenizer;
 
@@ -35,25 +35,6 @@ impl Message {
             role: "assistant".into(),
             content: content.into(),
         }
-    }
-
-    /// A turn as data sets write it: a role of chat templates, and a content that is a text or a list of parts with a `text` each. None where it is no such turn.
-    pub fn of_turn(turn: &Value) -> Option<Self> {
-        let content = match &turn["content"] {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(parts) => {
-                let texts = parts.iter().map(|part| part["text"].as_str());
-                texts.collect::<Option<Vec<_>>>().map(|texts| texts.concat())
-            }
-            _ => None,
-        };
-        let role = turn["role"]
-            .as_str()
-            .filter(|role| ["system", "user", "assistant"].contains(role));
-        role.zip(content).map(|(role, content)| Self {
-            role: role.into(),
-            content,
-        })
     }
 
     /// The system's turn.
