@@ -126,6 +126,11 @@ impl Evaluation {
     }
 }
 
+/// θ of the start, `[n]`. Every space lays its zero where the search is to begin: at the base model, or at the supervised adapter.
+pub fn start(n: usize) -> Vec<f64> {
+    vec![0.0; n]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

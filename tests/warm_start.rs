@@ -4,9 +4,9 @@
 mod support;
 
 use essa::adapter::peft::PeftAdapter;
-use essa::config::TrainingSection;
+use essa::config::{TrainingSection, WarmStartConfig};
 use essa::model::{LoadOptions, Plain, Precision, Products, Weights};
-use essa::warm_start::{AdamW, Sequence, TrainableLora, Trainer};
+use essa::warm_start::{AdamW, Sequence, TrainableLora, Trainer, adapter_of, train};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
@@ -110,25 +110,23 @@ fn what_was_stopped_goes_on_as_if_it_had_not_been() {
     let folder = folder();
     let whole = essa(folder.path(), &["warm-start", "sft.toml", "--out", "whole"]);
     assert!(whole.status.success(), "{}", said(&whole));
-    let mut stops = 0;
-    loop {
-        let output = essa(
-            folder.path(),
-            &["warm-start", "sft.toml", "--out", "parts", "--max-time", "40ms"],
-        );
-        match output.status.code() {
-            Some(75) => stops += 1,
-            Some(0) => break,
-            _ => panic!("{}", said(&output)),
-        }
-        // A machine that is too slow for a step in that time comes to an end all the same.
-        if stops == 20 {
-            let rest = essa(folder.path(), &["warm-start", "sft.toml", "--out", "parts"]);
-            assert!(rest.status.success(), "{}", said(&rest));
-            break;
-        }
+    // Ended before its first step, and after some: in the middle of what is saved by itself, and at a look.
+    let config = WarmStartConfig::load(&folder.path().join("sft.toml"), &[]).expect("a config");
+    let parts = folder.path().join("parts");
+    for steps in [0, 5, 1, 12] {
+        let mut left = steps;
+        let mut go_on = || {
+            left -= 1;
+            left >= 0
+        };
+        let stopped = train(&config, &parts, &|_| (), &mut go_on).expect("it trains");
+        assert!(stopped.is_none() && !adapter_of(&parts).exists());
     }
-    println!("{stops} stops");
+    let metrics = fs::read_to_string(parts.join("metrics.csv")).expect("a table");
+    assert_eq!(metrics.lines().count(), 1 + 18, "a row for each step that was taken");
+    let rest = essa(folder.path(), &["warm-start", "sft.toml", "--out", "parts"]);
+    assert!(rest.status.success(), "{}", said(&rest));
+    assert!(said(&rest).contains("going on after step 18"), "{}", said(&rest));
     let read =
         |run: &str, file: &str| fs::read(folder.path().join(run).join("adapter").join(file)).expect("an adapter");
     for file in ["adapter_model.safetensors", "adapter_config.json", "warm_start.json"] {
@@ -137,6 +135,28 @@ fn what_was_stopped_goes_on_as_if_it_had_not_been() {
     let learned: Value = serde_json::from_slice(&read("whole", "warm_start.json")).expect("JSON");
     let loss = |name: &str| learned[name].as_f64().expect("a loss");
     assert!(loss("validation_loss") < loss("validation_loss_before"), "{learned}");
+    // An adapter that goes on from another has seen what that one saw.
+    let more: String = (100..140)
+        .map(|i| format!("{{\"prompt\": \"{i}\", \"completion\": \"a\"}}\n"))
+        .collect();
+    fs::write(folder.path().join("more.jsonl"), more).expect("rows");
+    let words = [
+        "model.adapter=whole/adapter",
+        "data.train=more.jsonl",
+        "training.max_steps=1",
+        "training.eval_steps=0",
+    ];
+    let set = words.iter().flat_map(|word| ["--set", word]);
+    let next = essa(
+        folder.path(),
+        &["warm-start", "sft.toml", "--out", "next"]
+            .into_iter()
+            .chain(set)
+            .collect::<Vec<_>>(),
+    );
+    assert!(next.status.success(), "{}", said(&next));
+    let both: Value = serde_json::from_slice(&read("next", "warm_start.json")).expect("JSON");
+    assert_eq!(both["prompts"].as_array().map(Vec::len), Some(64));
     // It is through, and says so at once; another one does not overwrite it.
     assert!(
         essa(folder.path(), &["warm-start", "sft.toml", "--out", "whole"])

@@ -5,9 +5,8 @@ use crate::farm::population::{self, Evaluated, Work};
 use crate::farm::ranks::Ranks;
 use crate::files::{check_output, write_output};
 use crate::objective::{Alignment, Objective, Questions};
-use crate::plan;
 use crate::record::RunDirectory;
-use crate::search::Evaluation;
+use crate::search::{Evaluation, start};
 use crate::statistics::Estimate;
 use crate::task::Split;
 use crate::terminal::print;
@@ -70,7 +69,7 @@ pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
         return Err(Error::file(directory.path(), what));
     }
     let questions = Questions::whole(&config, split, objective.examples(split));
-    let thetas = [plan::start(n), best.theta];
+    let thetas = [start(n), best.theta];
     let work = Work {
         candidates: thetas.len(),
         theta: &|candidate| thetas[candidate].clone(),

@@ -29,7 +29,7 @@ pub struct WarmStartArguments {
 /// Trains the adapter of a config. Returns how it ended.
 pub fn warm_start(arguments: &WarmStartArguments) -> Result<Outcome> {
     interrupt::listen(arguments.max_time)?;
-    let config = WarmStartConfig::load(&arguments.config, &arguments.set, None)?;
+    let config = WarmStartConfig::load(&arguments.config, &arguments.set)?;
     let name = arguments.config.file_stem().unwrap_or_default();
     let directory = arguments
         .out

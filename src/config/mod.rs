@@ -2,12 +2,10 @@
 //! file, overrides its keys and makes its paths absolute; [`page`] is the reference page, which a test holds against what the parser
 //! accepts. After [`RunConfig::load`] nobody checks a key again.
 
-mod learned;
 pub mod page;
 pub mod table;
 mod warm_start;
 
-pub use learned::Learned;
 pub use warm_start::{TrainingSection, WarmStartConfig};
 
 use crate::digest::sha256;

@@ -1,9 +1,7 @@
-//! The config of a warm start: one TOML file, beside that of a run. What it leaves out of model and data it takes from the run that names it, so
-//! that the file of a warm start on the run's own task is a few lines. Keys are those of peft (`[lora]`) and of the trainers of transformers and TRL
+//! The config of a warm start: one TOML file. Keys are those of peft (`[lora]`) and of the trainers of transformers and TRL
 //! (`[training]`).
 
 use super::table::{one_line, read_table, with_nearest};
-use super::{ModelSection, RunConfig};
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::model::{LoadOptions, Module, Precision};
@@ -40,7 +38,7 @@ pub struct WarmStartConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BaseSection {
-    /// A `.gguf` file or a Hugging Face folder; without it that of the run.
+    /// A `.gguf` file or a Hugging Face folder.
     pub path: PathBuf,
     /// Precision of the frozen weights: f32 or bf16.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,40 +121,16 @@ impl Default for TrainingSection {
 }
 
 impl WarmStartConfig {
-    /// Reads a file, applies `key=value` overrides and checks every value. What it leaves out of model and task is `run`'s.
-    pub fn load(path: &Path, overrides: &[String], run: Option<&RunConfig>) -> Result<Self> {
+    /// Reads a file, applies `key=value` overrides and checks every value.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut table = read_table(path, overrides)?;
         super::table::resolve_paths(&mut table, Path::new("."));
         super::table::name_default_kinds(&mut table);
-        let mut config: Self = toml::Value::Table(table)
+        let config: Self = toml::Value::Table(table)
             .try_into()
             .map_err(|e: toml::de::Error| Error::file(path, with_nearest(&one_line(&e.to_string()))))?;
-        if let Some(run) = run {
-            config.complete(&run.model, &run.task, path)?;
-        }
         config.check()?;
         Ok(config)
-    }
-
-    fn complete(&mut self, model: &ModelSection, task: &TaskConfig, path: &Path) -> Result<()> {
-        if self.model.path.as_os_str().is_empty() {
-            self.model.path.clone_from(&model.path);
-        }
-        if self.model.path != model.path {
-            return Err(Error::file(
-                path,
-                format!(
-                    "the warm start is one of {}, and the run's model is {}; an adapter fits the weights that it was trained on, so leave model.path \
-                     out of the warm start",
-                    self.model.path.display(),
-                    model.path.display()
-                ),
-            ));
-        }
-        if self.data.train.is_none() && self.task.is_none() {
-            self.task = Some(task.clone());
-        }
-        Ok(())
     }
 
     fn check(&self) -> Result<()> {
@@ -254,12 +228,6 @@ impl WarmStartConfig {
             _ => None,
         };
         self.data.open(task.as_deref())
-    }
-
-    /// Files that its rows come from.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let own = self.data.train.iter().chain(&self.data.validation).cloned();
-        own.chain(self.task.iter().flat_map(TaskConfig::files)).collect()
     }
 
     /// The config as TOML, every default written out.

@@ -22,6 +22,6 @@ pub use kernels::KvKind;
 pub use layer::weight_bytes;
 pub use linear::Precision;
 pub use options::{Device, LoadOptions, Products};
-pub use plain::{Plain, SideOf};
+pub use plain::{Plain, SideOf, numbers};
 pub use transformer::{Transformer, Workspace};
 pub use weights::Weights;

@@ -343,11 +343,6 @@ impl Plain {
         Ok(logarithms.f_squeeze_dim(1)?)
     }
 
-    /// The model's sizes.
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
-    }
-
     /// softmax(q kᵀ / √head_dim) v, each row over its own context, padded to the longest of a few rows. `q` `[rows, heads,
     /// head_dim]`; returns `[rows, heads · head_dim]`.
     fn attend(&self, q: &Tensor, cache: &[Tensor; 2], batch: &Batch) -> Result<Tensor> {
@@ -469,8 +464,9 @@ fn rotate(x: &Tensor, [cos, sin]: &[Tensor; 2]) -> Result<Tensor> {
 }
 
 /// A tensor's numbers in f32, row by row.
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f32>> {
     let flat = tensor
+        .f_detach()?
         .f_to_device(tch::Device::Cpu)?
         .f_to_kind(Kind::Float)?
         .f_contiguous()?

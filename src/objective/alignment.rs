@@ -3,8 +3,8 @@
 use super::bench::Bench;
 use super::references::{References, WITHOUT};
 use super::{Item, Labels, Objective, Questions, Rollout};
-use crate::adapter::AdapterBank;
-use crate::config::{Learned, RunConfig};
+use crate::adapter::{AdapterBank, Learned};
+use crate::config::RunConfig;
 use crate::digest::hex;
 use crate::engine::{Completion, Engine, Finish, Limits, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
@@ -13,7 +13,7 @@ use crate::judge::kind::Context;
 use crate::judge::{Continuation, Judge, RewardConfig, Said, Scope};
 use crate::language_model::LanguageModel;
 use crate::model::{LoadOptions, ModelConfig};
-use crate::search::Layout;
+use crate::search::{Layout, start};
 use crate::space::Space;
 use crate::task::{Example, Split, Task, Verdict};
 use crate::text::{Message, Text};
@@ -227,9 +227,11 @@ impl Alignment {
         Ok(())
     }
 
-    /// θ of the start. Every space lays its zero where the search is to begin.
-    fn start(&self) -> Vec<f64> {
-        vec![0.0; self.space.layout().dim()]
+    fn hash_bases(&self, hash: &mut Sha256) {
+        let paths = self.bank.paths().iter().flatten().flatten();
+        for number in paths.flat_map(|path| [&path.v, &path.ut]).flatten() {
+            hash.update(number.to_le_bytes());
+        }
     }
 
     /// SHA-256 of all that decides what the start says of tokens.
@@ -237,12 +239,10 @@ impl Alignment {
         let mut hash = Sha256::new();
         hash.update(format!("essa {} {}\n", env!("CARGO_PKG_VERSION"), self.held));
         hash.update(self.opened.weights.digest()?);
-        let mut numbers = |own: &[f32]| own.iter().for_each(|number| hash.update(number.to_le_bytes()));
-        for path in self.bank.paths().iter().flatten().flatten() {
-            numbers(&path.v);
-            numbers(&path.ut);
+        self.hash_bases(&mut hash);
+        for number in self.space.line(&start(self.space.layout().dim())) {
+            hash.update(number.to_le_bytes());
         }
-        numbers(&self.space.line(&self.start()));
         // Where each basis stands, and what is between its two sides.
         for (layer, modules) in self.bank.paths().iter().enumerate() {
             for (module, paths) in modules.iter().enumerate() {
@@ -262,8 +262,7 @@ impl Alignment {
             return Ok(true);
         }
         let asked: BTreeSet<usize> = items.iter().map(|item| questions.indices[item.question]).collect();
-        let start = self.start();
-        self.space.fill(&mut self.bank, &[start]);
+        self.space.fill(&mut self.bank, &[start(self.space.layout().dim())]);
         let Parts {
             engine,
             bank,
@@ -532,10 +531,7 @@ impl Objective for Alignment {
         for split in Split::ALL {
             hash.update(serde_json::to_vec(self.task.examples(split)).expect("JSON of text"));
         }
-        let floats = self.bank.paths().iter().flatten().flatten();
-        for number in floats.flat_map(|path| [&path.v, &path.ut]).flatten() {
-            hash.update(number.to_le_bytes());
-        }
+        self.hash_bases(&mut hash);
         Ok(hex(&hash.finalize()))
     }
 

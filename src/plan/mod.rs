@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
 use crate::objective::{Alignment, Objective};
 use crate::record::RunDirectory;
-use crate::search::Slot;
+use crate::search::{Slot, start};
 use crate::seed::Seed;
 use crate::statistics::mean;
 use crate::strategy::{Kind, LARGEST_FULL};
@@ -82,11 +82,6 @@ pub struct Decision {
     pub value: String,
     /// Why.
     pub reason: String,
-}
-
-/// θ of the start, `[n]`. Every space lays its zero where the search is to begin: at the base model, or at the supervised adapter.
-pub fn start(n: usize) -> Vec<f64> {
-    vec![0.0; n]
 }
 
 impl Plan {

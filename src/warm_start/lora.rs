@@ -2,7 +2,7 @@
 
 use crate::adapter::peft::{Lora, PeftAdapter};
 use crate::error::Result;
-use crate::model::{ModelConfig, Module};
+use crate::model::{ModelConfig, Module, numbers};
 use crate::seed::Seed;
 use rand::RngExt;
 use std::collections::BTreeMap;
@@ -66,9 +66,6 @@ impl TrainableLora {
 
     /// As PEFT keeps it.
     pub fn to_peft(&self) -> Result<PeftAdapter> {
-        let numbers = |tensor: &Tensor| -> Result<Vec<f32>> {
-            Ok(Vec::<f32>::try_from(&tensor.detach().f_contiguous()?.f_view([-1])?)?)
-        };
         let mut adapter = PeftAdapter::default();
         for (&key, pair) in &self.modules {
             let lora = Lora {

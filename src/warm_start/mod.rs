@@ -13,8 +13,9 @@ pub use adamw::AdamW;
 pub use lora::TrainableLora;
 pub use trainer::{Sequence, Stepped, Trainer};
 
+use crate::adapter::Learned;
 use crate::adapter::peft::PeftAdapter;
-use crate::config::{Learned, WarmStartConfig};
+use crate::config::WarmStartConfig;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::model::{Plain, Products, Weights};
@@ -23,6 +24,7 @@ use crate::seed::Seed;
 use crate::task::demonstrations::Demonstration;
 use crate::text::Text;
 use crate::threads::{self, Node};
+use rayon::prelude::*;
 use state::{Progress, Row, State};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -133,14 +135,22 @@ pub fn train(
         }
         say(&row.to_string());
         progress.rows.push(row);
-        if is_last || (step + 1).is_multiple_of(SAVED_EVERY) {
+        if (step + 1).is_multiple_of(SAVED_EVERY) {
             state.save(&trainer, &progress)?;
         }
     }
-    let learned = progress.learned(digest, demonstrations.keys());
+    state.save(&trainer, &progress)?;
+    let mut seen = demonstrations.keys();
+    if let Some(begun_with) = &config.model.adapter {
+        seen.extend(
+            Learned::read(begun_with)?
+                .into_iter()
+                .flat_map(|earlier| earlier.prompts),
+        );
+    }
+    let learned = progress.learned(digest, seen);
     progress.best(&mut trainer)?;
     let peft = trainer.lora.to_peft()?;
-    state.save(&trainer, &progress)?;
     // First what was learned from, so that there is no adapter without it; the adapter's own config comes last.
     learned.write(&adapter)?;
     peft.write(&adapter, &config.model.path.to_string_lossy())?;
@@ -181,6 +191,6 @@ fn tokenize(text: &Text, demonstrations: &[Demonstration], most: usize) -> Resul
             token_ids: [prompt, completion].concat(),
         })
     };
-    let all: Vec<Sequence> = demonstrations.iter().map(sequence).collect::<Result<_>>()?;
+    let all: Vec<Sequence> = demonstrations.par_iter().map(sequence).collect::<Result<_>>()?;
     Ok(all.into_iter().filter(|one| one.token_ids.len() <= most).collect())
 }

@@ -3,9 +3,10 @@
 
 use super::adamw::AdamW;
 use super::trainer::{Stepped, Trainer};
-use crate::config::Learned;
+use crate::adapter::Learned;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
+use crate::model::numbers;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -180,8 +181,7 @@ impl State {
         let factors = trainer.lora.factors();
         let mut tensors = Vec::new();
         for (name, tensor) in factors.into_iter().chain(trainer.optimizer.moments()).chain(best) {
-            let numbers = Vec::<f32>::try_from(&tensor.detach().f_contiguous()?.f_view([-1])?)?;
-            let bytes: Vec<u8> = numbers.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let bytes: Vec<u8> = numbers(tensor)?.iter().flat_map(|x| x.to_le_bytes()).collect();
             let shape: Vec<usize> = tensor.size().iter().map(|&size| size as usize).collect();
             tensors.push((name, shape, bytes));
         }

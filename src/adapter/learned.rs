@@ -18,7 +18,7 @@ pub struct Learned {
     pub validation_loss_before: f64,
     /// The same for the adapter.
     pub validation_loss: f64,
-    /// What it was trained on, by [`crate::task::splits::prompt_key`].
+    /// What it was trained on, by the keys of its prompts (`task::splits::prompt_key`), sorted.
     pub prompts: Vec<String>,
 }
 
