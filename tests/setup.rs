@@ -5,7 +5,7 @@
 
 mod support;
 
-use essa::config::RunConfig;
+use essa::config::{RunConfig, WarmStartConfig};
 use essa::plan::sweep::Sweep;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -842,6 +842,8 @@ fn every_experiment_can_be_read() {
         if text.contains("\n[sweep]\n") {
             let sweep = Sweep::load(&path, &set).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert!(sweep.runs.len() > 1, "{name}: {} runs", sweep.runs.len());
+        } else if text.contains("\n[training]\n") {
+            WarmStartConfig::load(&path, &set).unwrap_or_else(|error| panic!("{name}: {error}"));
         } else {
             RunConfig::load(&path, &set).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
