@@ -312,8 +312,9 @@ fn seconds(model: &Path, wait: f64) -> f64 {
     let house = house.with(&[
         &path,
         "generation.max_new_tokens=96",
-        "run.generations=2",
-        "run.prompts=16",
+        "run.generations=1",
+        "run.prompts=32",
+        "strategy.population=16",
         "run.validate_every=0",
     ]);
     let run = house.run("slow");
@@ -331,7 +332,9 @@ fn seconds(model: &Path, wait: f64) -> f64 {
         .sum()
 }
 
-/// A judge that thinks for 50 ms does not hold up decoding: `make test-long`, where the machine has nothing else to do.
+/// A judge that thinks for 50 ms does not hold up decoding: `make test-long`, where the machine has nothing else to do. The rollouts are
+/// many (16 candidates, 32 prompts), because the last texts of a generation end together and their judging (128 texts, 1.6 s) waits for
+/// nothing to decode beside it: over few rollouts that end is timed, and not the decoding.
 #[test]
 #[ignore = "times the real model; for a quiet machine"]
 fn a_slow_judge_does_not_hold_up_the_engine() {
