@@ -9,7 +9,7 @@ use essa::config::RunConfig;
 use essa::engine::Limits;
 use essa::language_model::LanguageModel;
 use essa::model::{Module, Precision, Weights};
-use essa::objective::{Alignment, Objective};
+use essa::objective::{Alignment, Asks, Objective};
 use essa::record::{Mean, Outcome};
 use essa::seed::Seed;
 use essa::space::decoding::Setting;
@@ -229,7 +229,7 @@ fn check_splits(calls: &[Call], what: &str) -> Vec<f64> {
     let scores = |split: Split| {
         let mut scores: Vec<(Vec<f64>, BTreeMap<usize, f64>)> = Vec::new();
         for call in of(split) {
-            assert_eq!(call.questions.by_train_judge, split == Split::Train, "{what}");
+            assert_eq!(call.questions.asks == Asks::Candidates, split == Split::Train, "{what}");
             for (theta, example, reward) in &call.rollouts {
                 let at = scores.iter().position(|(known, _)| known == theta);
                 let at = at.unwrap_or_else(|| {

@@ -8,7 +8,7 @@ use essa::judge::RewardConfig;
 use essa::judge::likelihood::Grade;
 use essa::language_model::LanguageModel;
 use essa::model::{LoadOptions, Precision};
-use essa::objective::{Alignment, Item, Objective, Questions, Rollout};
+use essa::objective::{Alignment, Asks, Item, Objective, Questions, Rollout};
 use essa::seed::Seed;
 use essa::space::Space;
 use essa::task::instructions::{DEFAULT_KINDS, Instructions, InstructionsConfig, Kind};
@@ -382,7 +382,7 @@ fn a_reward_by_likelihood_is_the_probability_of_the_answer() {
     };
     let mut ask = |split: Split, by_train_judge: bool, count: usize| {
         let questions = Questions {
-            by_train_judge,
+            asks: if by_train_judge { Asks::Candidates } else { Asks::Mean },
             ..Questions::new(split, (0..count).collect(), Seed::new(0))
         };
         let items: Vec<Item> = questions.items(0, 0..count).collect();

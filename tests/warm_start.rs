@@ -208,6 +208,114 @@ fn a_search_keeps_away_from_what_its_adapter_was_trained_on() {
     );
 }
 
+/// A run that names a warm start trains it first, once for all runs beside it; it is the run of the adapter that this leaves. Rows that the run is scored on
+/// are refused before the first step.
+#[test]
+fn a_run_trains_its_own_adapter_first() {
+    let folder = folder();
+    let rows = |from: usize, to: usize| {
+        let row = |i: usize| format!("{{\"q\": \"Say {i}.\", \"a\": \"a b a b\"}}\n");
+        (from..to).map(row).collect::<String>()
+    };
+    let config = |adapter: &str, test: &str| {
+        format!(
+            "[model]\npath = 'tiny.gguf'\nadapter = {adapter}\n[space]\nkind = 'lora-svd'\n[strategy]\npopulation = 4\n[task]\nkind = 'jsonl'\ntrain = \
+             'train.jsonl'\nvalidation = 'held.jsonl'\ntest = '{test}'\nprompt = '{{q}}'\nanswer = 'a'\njudge = 'exact'\n[generation]\nmax_new_tokens \
+             = 4\n[run]\ngenerations = 1\nprompts = 2\n"
+        )
+    };
+    for (name, from, to) in [
+        ("train", 0, 60),
+        ("held", 100, 110),
+        ("fresh", 110, 120),
+        ("seen", 0, 40),
+    ] {
+        fs::write(folder.path().join(format!("{name}.jsonl")), rows(from, to)).expect("rows");
+    }
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).expect("a config");
+    write("leaks.toml", config("{ warm_start = 'sft.toml' }", "seen.jsonl"));
+    let leaks = essa(folder.path(), &["align", "leaks.toml", "--out", "runs/leaks"]);
+    assert!(
+        leaks.status.code() == Some(1) && said(&leaks).contains("test split were rows of the warm start"),
+        "{}",
+        said(&leaks)
+    );
+    assert!(!said(&leaks).contains("warm start: "), "{}", said(&leaks));
+    write("chain.toml", config("{ warm_start = 'sft.toml' }", "fresh.jsonl"));
+    let dry = essa(
+        folder.path(),
+        &["align", "chain.toml", "--out", "runs/one", "--dry-run"],
+    );
+    let printed = String::from_utf8_lossy(&dry.stdout).into_owned();
+    assert!(
+        dry.status.success() && printed.contains("is trained before the run"),
+        "{printed}{}",
+        said(&dry)
+    );
+    assert!(!folder.path().join("runs/warm-starts").exists());
+    // What is over at once has trained nothing that a row could rest on, and the same command goes on.
+    let stopped = essa(
+        folder.path(),
+        &["align", "chain.toml", "--out", "runs/one", "--max-time", "0s"],
+    );
+    assert_eq!(stopped.status.code(), Some(75), "{}", said(&stopped));
+    let first = essa(folder.path(), &["align", "chain.toml", "--out", "runs/one"]);
+    assert!(
+        first.status.success() && said(&first).contains(" step 1  loss"),
+        "{}",
+        said(&first)
+    );
+    let second = essa(folder.path(), &["align", "chain.toml", "--out", "runs/two"]);
+    assert!(
+        second.status.success() && !said(&second).contains(" step 1  loss"),
+        "{}",
+        said(&second)
+    );
+    let made: Vec<_> = fs::read_dir(folder.path().join("runs/warm-starts"))
+        .expect("a folder")
+        .flatten()
+        .collect();
+    assert_eq!(made.len(), 1);
+    let adapter = made[0].path().join("adapter");
+    let plan = fs::read_to_string(folder.path().join("runs/one/plan.json")).expect("a plan");
+    assert!(
+        plan.contains("model.adapter") && plan.contains("held-out loss from"),
+        "{plan}"
+    );
+    write(
+        "by-hand.toml",
+        config(&format!("'{}'", adapter.display()), "fresh.jsonl"),
+    );
+    let by_hand = essa(folder.path(), &["align", "by-hand.toml", "--out", "runs/hand"]);
+    assert!(by_hand.status.success(), "{}", said(&by_hand));
+    let mean = |run: &str| fs::read(folder.path().join("runs").join(run).join("mean.json")).expect("a mean");
+    assert_eq!((mean("one"), mean("two")), (mean("two"), mean("hand")));
+    // A warm start that names no rows learns from the run's own, which the search then leaves out.
+    let bare = CONFIG
+        .replace("train = 'rows.jsonl'\nvalidation_size = 8", "size = 24")
+        .replace("path = 'tiny.gguf'\n", "");
+    write("bare.toml", bare);
+    write("own.toml", config("{ warm_start = 'bare.toml' }", "fresh.jsonl"));
+    let own = essa(folder.path(), &["align", "own.toml", "--out", "runs/own"]);
+    assert!(
+        own.status.success() && said(&own).contains("24 examples were removed from train"),
+        "{}",
+        said(&own)
+    );
+    for (adapter, told) in [
+        ("{ warm_strat = 'sft.toml' }", "expected { warm_start = \"CONFIG\" }"),
+        ("{ warm_start = 'none.toml' }", "none.toml"),
+    ] {
+        write("bad.toml", config(adapter, "fresh.jsonl"));
+        let bad = essa(folder.path(), &["align", "bad.toml", "--out", "runs/bad"]);
+        assert!(
+            bad.status.code() == Some(1) && said(&bad).contains(told),
+            "{adapter}: {}",
+            said(&bad)
+        );
+    }
+}
+
 #[test]
 fn a_config_that_cannot_work_is_one_sentence() {
     let folder = folder();

@@ -1,6 +1,7 @@
 //! `essa align CONFIG`: the main job. The same command on a directory that already holds the run goes on with it.
 
-use crate::config::RunConfig;
+use super::warm_start::learn_first;
+use crate::config::{RunConfig, WarmStartBefore};
 use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
 use crate::objective::Alignment;
@@ -47,12 +48,21 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<Outcome> {
     let mut config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
     let usual = Path::new("runs").join(&config.name);
     let mut directory = RunDirectory::at(arguments.out.clone().unwrap_or(usual));
+    let warm_start = ranks.agree(take_warm_start(&mut config, &directory))?;
     if arguments.dry_run {
+        if let Some(before) = warm_start.filter(|before| !before.is_done()) {
+            return ranks.root_says(|| {
+                let what = "is trained before the run, and is not there yet: what the run takes can be said when it is";
+                terminal::print(format_args!("the adapter in {} {what}", before.directory.display()))?;
+                Ok(Outcome::Finished)
+            });
+        }
         return forecast(ranks, config, &directory, arguments.fork);
     }
     if arguments.fork {
-        return fork(ranks, config, &directory);
+        return fork(ranks, config, &directory, warm_start.as_ref());
     }
+    let before = warm_start.as_ref();
     match ranks.root_says(|| directory.claim(&config))? {
         Standing::Finished(row) => {
             say(
@@ -71,9 +81,9 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<Outcome> {
         }))),
         Standing::Begun(begun) => {
             config.take_decisions_of(&begun);
-            run_in(ranks, &directory, config, Some(&directory))
+            run_in(ranks, &directory, config, before, Some(&directory))
         }
-        Standing::New => run_in(ranks, &directory, config, None),
+        Standing::New => run_in(ranks, &directory, config, before, None),
     }
 }
 
@@ -101,7 +111,12 @@ fn forecast(ranks: &Ranks, mut config: RunConfig, directory: &RunDirectory, is_f
 }
 
 /// Goes on from the newest checkpoint of the run in `from`, in a new directory beside it.
-fn fork(ranks: &Ranks, mut config: RunConfig, from: &RunDirectory) -> Result<Outcome> {
+fn fork(
+    ranks: &Ranks,
+    mut config: RunConfig,
+    from: &RunDirectory,
+    before: Option<&WarmStartBefore>,
+) -> Result<Outcome> {
     let begun = ranks.root_says(|| from.config(&[]))?;
     config.take_decisions_of(&begun);
     ranks.agree(same_space(from, &config, &begun))?;
@@ -113,7 +128,13 @@ fn fork(ranks: &Ranks, mut config: RunConfig, from: &RunDirectory) -> Result<Out
         Ok(path)
     })?;
     let directory = made.unwrap_or_else(|| RunDirectory::at(path));
-    run_in(ranks, &directory, config, Some(from))
+    run_in(ranks, &directory, config, before, Some(from))
+}
+
+/// The warm start that a run asks for, which works in a folder beside the run's directory.
+pub(super) fn take_warm_start(config: &mut RunConfig, directory: &RunDirectory) -> Result<Option<WarmStartBefore>> {
+    let beside = directory.path().parent().unwrap_or(Path::new(""));
+    config.take_warm_start(beside)
 }
 
 /// Refuses another space, in which the checkpoint's numbers mean nothing.
@@ -134,14 +155,24 @@ fn same_space(from: &RunDirectory, config: &RunConfig, begun: &RunConfig) -> Res
     ))
 }
 
-/// One run in a directory that this job has claimed: model, plan, generations. `from` is where the run is that goes on: this directory, or
+/// One run in a directory that this job has claimed: its warm start where it asks for one, model, plan, generations. `from` is where the run is that goes on: this directory, or
 /// the one that is forked; the config has that run's decisions.
 pub(super) fn run_in(
     ranks: &Ranks,
     directory: &RunDirectory,
     config: RunConfig,
+    before: Option<&WarmStartBefore>,
     from: Option<&RunDirectory>,
 ) -> Result<Outcome> {
+    if let Some(before) = before
+        && !learn_first(ranks, &config, before)?
+    {
+        say(
+            ranks,
+            "interrupted in the warm start; the same command goes on from there",
+        );
+        return Ok(Outcome::Interrupted);
+    }
     let is_root = ranks.is_root();
     let hear = |text: &str| {
         if is_root {

@@ -44,7 +44,7 @@ pub fn sweep(arguments: &SweepArguments) -> Result<Outcome> {
 }
 
 fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
-    let sweep = world.agree(Sweep::load(&arguments.config, &arguments.set))?;
+    let mut sweep = world.agree(Sweep::load(&arguments.config, &arguments.set))?;
     let folder = arguments
         .out
         .clone()
@@ -56,6 +56,8 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
             world.size()
         )))));
     }
+    let warm_starts = sweep.runs.iter_mut().map(|run| run.take_warm_start(&folder));
+    let warm_starts = world.agree(warm_starts.collect::<Result<Vec<_>>>())?;
     // Before the first run: the rows of another sweep must not pass for this one's.
     world.root_says(|| check_folder(&sweep, &folder))?;
     world.root_says(|| check_data(&sweep))?;
@@ -67,6 +69,7 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
     let mut left = 0;
     for index in order {
         let config = &sweep.runs[index];
+        let before = warm_starts[index].as_ref();
         let mut directory = RunDirectory::at(folder.join(&config.name));
         if world.is_root() {
             say(format_args!(
@@ -85,9 +88,9 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
             Ok(Standing::Begun(begun)) => {
                 let mut config = config.clone();
                 config.take_decisions_of(&begun);
-                run_in(&ranks, &directory, config, Some(&directory))
+                run_in(&ranks, &directory, config, before, Some(&directory))
             }
-            Ok(Standing::New) => run_in(&ranks, &directory, config.clone(), None),
+            Ok(Standing::New) => run_in(&ranks, &directory, config.clone(), before, None),
             Err(error) => Err(error),
         };
         match done {

@@ -1,7 +1,8 @@
 //! `essa warm-start CONFIG`: the supervised adapter that a search begins from. The same command on a directory in which it was stopped goes on.
 
-use crate::config::WarmStartConfig;
-use crate::error::Result;
+use crate::config::{RunConfig, WarmStartBefore, WarmStartConfig};
+use crate::error::{Error, Result};
+use crate::farm::ranks::Ranks;
 use crate::record::Outcome;
 use crate::run::interrupt;
 use crate::terminal::{print, say_dated};
@@ -46,4 +47,35 @@ pub fn warm_start(arguments: &WarmStartArguments) -> Result<Outcome> {
             Ok(Outcome::Interrupted)
         }
     }
+}
+
+/// How often a job looks whether another one has trained the adapter that both ask for.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Trains the adapter that a run begins from, on the root, unless it is there already; waits where another job is at it. Returns whether it is
+/// there, which it is not when the job was asked to end.
+/// A row that the run is scored on is refused before the first step.
+pub(super) fn learn_first(ranks: &Ranks, config: &RunConfig, before: &WarmStartBefore) -> Result<bool> {
+    ranks.root_says(|| {
+        if !before.is_done() {
+            let seen = before.config.demonstrations()?.keys();
+            config.task.open()?.set_apart(&seen.into_iter().collect())?;
+        }
+        let mut is_told = false;
+        loop {
+            let mut go_on = || !interrupt::requested();
+            match train(&before.config, &before.directory, &|text| say_dated(text), &mut go_on) {
+                Err(error @ Error::InUse { .. }) => {
+                    if !std::mem::replace(&mut is_told, true) {
+                        say_dated(&format!("waiting for the warm start of another job: {error}"));
+                    }
+                    if interrupt::requested() {
+                        return Ok(false);
+                    }
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                learned => return Ok(learned?.is_some()),
+            }
+        }
+    })
 }

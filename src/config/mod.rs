@@ -2,10 +2,12 @@
 //! file, overrides its keys and makes its paths absolute; [`page`] is the reference page, which a test holds against what the parser
 //! accepts. After [`RunConfig::load`] nobody checks a key again.
 
+mod drift;
 pub mod page;
 pub mod table;
 mod warm_start;
 
+pub use drift::{DriftSection, ReferenceConfig};
 pub use warm_start::{TrainingSection, WarmStartConfig};
 
 use crate::digest::sha256;
@@ -53,6 +55,9 @@ pub struct RunConfig {
     /// How long, and how often it is looked at.
     #[serde(default)]
     pub run: RunSection,
+    /// What is watched beside the task.
+    #[serde(default)]
+    pub drift: DriftSection,
 }
 
 /// `[model]`
@@ -73,9 +78,9 @@ pub struct ModelSection {
     /// What keys and values are kept in; without it f32 beside f32 and bf16 otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv_cache: Option<KvKind>,
-    /// A PEFT LoRA directory: what `lora-svd` searches.
+    /// The supervised adapter: what `lora-svd` searches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adapter: Option<PathBuf>,
+    pub adapter: Option<AdapterConfig>,
     /// GiB that the key-value cache may take.
     #[serde(default = "default_cache_gib")]
     pub cache_gib: f64,
@@ -84,7 +89,79 @@ pub struct ModelSection {
     pub threads: usize,
 }
 
+/// Where a supervised adapter comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "PathOrTable", into = "PathOrTable")]
+pub enum AdapterConfig {
+    /// A PEFT LoRA directory.
+    Path(PathBuf),
+    /// The config of a warm start, which is run first.
+    WarmStart(PathBuf),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum PathOrTable {
+    Path(PathBuf),
+    Table(BTreeMap<String, PathBuf>),
+}
+
+impl TryFrom<PathOrTable> for AdapterConfig {
+    type Error = String;
+
+    fn try_from(value: PathOrTable) -> std::result::Result<Self, String> {
+        match value {
+            PathOrTable::Path(path) => Ok(Self::Path(path)),
+            PathOrTable::Table(mut table) => match table.remove("warm_start") {
+                Some(path) if table.is_empty() => Ok(Self::WarmStart(path)),
+                _ => {
+                    Err("model.adapter is a table, expected { warm_start = \"CONFIG\" } and nothing else in it".into())
+                }
+            },
+        }
+    }
+}
+
+impl From<AdapterConfig> for PathOrTable {
+    fn from(value: AdapterConfig) -> Self {
+        match value {
+            AdapterConfig::Path(path) => Self::Path(path),
+            AdapterConfig::WarmStart(path) => Self::Table(BTreeMap::from([("warm_start".to_string(), path)])),
+        }
+    }
+}
+
+impl AdapterConfig {
+    /// The PEFT directory, or before a warm start the config that it will come from: something to name it by.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Path(path) | Self::WarmStart(path) => path,
+        }
+    }
+}
+
+/// A warm start that a run asks for, and where it works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmStartBefore {
+    /// What is learned.
+    pub config: WarmStartConfig,
+    /// Where; the adapter is in it when it is done.
+    pub directory: PathBuf,
+}
+
+impl WarmStartBefore {
+    /// Whether the adapter is there.
+    pub fn is_done(&self) -> bool {
+        self.directory.join(WarmStartConfig::ADAPTER).exists()
+    }
+}
+
 impl ModelSection {
+    /// The PEFT directory of the supervised adapter, if there is one.
+    pub fn adapter_path(&self) -> Option<&Path> {
+        self.adapter.as_ref().map(AdapterConfig::path)
+    }
+
     /// How the model is to be held in memory.
     pub fn options(&self) -> LoadOptions {
         let usual = LoadOptions::from(self.precision);
@@ -229,10 +306,24 @@ impl RunConfig {
         }
     }
 
+    /// Puts the directory in which the adapter will lie in place of the warm start that makes it, and returns that warm start; none where the config
+    /// asks for none. The directory is `warm-starts/<digest of what decides it>` in `folder`, so runs and sweeps that ask for the same warm start share one.
+    pub fn take_warm_start(&mut self, folder: &Path) -> Result<Option<WarmStartBefore>> {
+        let Some(AdapterConfig::WarmStart(path)) = &self.model.adapter else {
+            return Ok(None);
+        };
+        let config = WarmStartConfig::load_for(path, &self.model.path, &self.task)?;
+        let directory = folder.join("warm-starts").join(&config.digest()[..12]);
+        let directory = std::path::absolute(&directory).map_err(Error::io(&directory))?;
+        self.model.adapter = Some(AdapterConfig::Path(directory.join(WarmStartConfig::ADAPTER)));
+        Ok(Some(WarmStartBefore { config, directory }))
+    }
+
     /// Every PEFT directory that the config names.
     pub fn adapters(&self) -> impl Iterator<Item = &Path> {
-        let mixed = self.space.adapters();
-        self.model.adapter.iter().chain(mixed).map(PathBuf::as_path)
+        let own = self.model.adapter_path();
+        let others = self.space.adapters().chain(self.drift.adapters());
+        own.into_iter().chain(others.map(PathBuf::as_path))
     }
 
     /// SHA-256 of the keys that decide the run.
@@ -281,7 +372,7 @@ impl RunConfig {
     fn space_of(&self, weights: &Weights, only_shapes: bool, say: &(dyn Fn(&str) + Sync)) -> Result<Space> {
         let materials = Materials {
             weights,
-            adapter: self.model.adapter.as_deref(),
+            adapter: self.model.adapter_path(),
             sampling: self.sampling(),
             only_shapes,
             cache: &cache_folder().join("bases"),
@@ -328,6 +419,12 @@ impl RunConfig {
                 self.model.cache_gib
             )));
         }
+        self.drift.check()?;
+        if self.drift.penalty > 0.0 && (self.run.racing || self.reward.selection != Selection::Weighted) {
+            return Err(Error::config(
+                "drift.penalty changes what a candidate earns, which run.racing and reward.selection compare prompt by prompt or term by term; leave one of them out",
+            ));
+        }
         if ![32, 64, 128].contains(&self.model.group_size) {
             return Err(Error::config(format!(
                 "model.group_size is {}, expected 32, 64 or 128",
@@ -341,11 +438,8 @@ impl RunConfig {
                 self.name
             )));
         }
-        self.space.check(
-            self.model.adapter.as_deref(),
-            self.sampling(),
-            self.task.asks_likelihood(),
-        )
+        self.space
+            .check(self.model.adapter_path(), self.sampling(), self.task.asks_likelihood())
     }
 
     /// Texts of a candidate to each prompt: one where it is judged by probabilities, which another text would not change.
@@ -443,7 +537,7 @@ mod tests {
          validation_size = 1\ntest_size = 0.5\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'\nsubset = { size = 9 }\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nmessages = 'm'\njudge = 'number'\n[reward]\nselection = 'pareto'\norder = ['correct', 'brief']\n\
          weights = { correct = 1 }\n[reward.terms]\nbrief = { length = 9 }",
-        "[model]\npath = 'm'\n[task]\nkind = 'countdown'",
+        "[model]\npath = 'm'\n[task]\nkind = 'countdown'\n[drift]\ntexts = 8\nreference = ['a', 'b']\nmax_kl = 1\nmax_length = 2\nmax_fall = 0.1\n[drift.tasks.other]",
     ];
 
     /// Every key that the parser writes out is on the page, and every key on the page is one that it accepts.

@@ -31,7 +31,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`, `cuda`", "Where the model runs; `cuda` is one GPU a rank. On a GPU int8 and int4 are libtorch's products, and the cache cannot be int8.";
     "model.group_size", "integer", "64", "32, 64, 128", "int4: how many weights share a scale, where the file has not decided that already.";
     "model.kv_cache", "string", "as the precision", "`f32`, `bf16`, `int8`", "What keys and values are kept in: without it f32 beside f32, and bf16 otherwise. int8 has a scale for each token and head.";
-    "model.adapter", "path", "–", "a PEFT LoRA directory", "The supervised adapter that `lora-svd` searches.";
+    "model.adapter", "path or table", "–", "a PEFT LoRA directory, or `{ warm_start = \"CONFIG\" }`", "The supervised adapter that `lora-svd` searches. With a warm start the run first trains it as `essa warm-start CONFIG` does, in `warm-starts/` beside the run's directory, where runs that ask for the same one share it; where CONFIG names no model, or neither `data.train` nor a task, it takes those of the run.";
     "model.cache_gib", "GiB", "2.0", "> 0", "What the key-value cache may take; batches are as large as it allows.";
     "model.threads", "integer", "0", "0 … 4096", "Threads of a process; 0 takes SLURM_CPUS_PER_TASK, OMP_NUM_THREADS, or the cores that it may run on divided by the ranks that share them.";
     "space.kind", "string", "\"spectral\"", "`spectral`, `core`, `lora-svd`, `lora-core`, `frozen`, `mix`, `decoding`", "`spectral` moves singular values of the base weights and needs no supervised start, `core` the whole matrix between its singular vectors (LoRA-XS); `lora-svd` is the paper's space, the singular values of a supervised LoRA's factors (arXiv 2507.04453), `lora-core` the matrix between them; `frozen` keeps the adapter as it is, beside others; `mix` searches the weights of a sum of adapters, which begins at their average; `decoding` searches temperature and top_p, and leaves them as `generation_config.json` beside the adapter.";
@@ -110,6 +110,13 @@ pub const KNOBS: &[Knob] = knobs! {
     "run.racing", "boolean", "false", "", "Whether candidates that are behind after a quarter and after half of the prompts drop out; those that stay are scored on all prompts. Only with strategies to which the worse half is all alike: not open-es but with `utilities`, nor `active`, nor an `elite` above 0.5. `rollouts` in metrics.csv says what was saved.";
     "run.stop_on_collapse", "boolean", "true", "", "Whether a run ends when its mean is clearly worse than the best one (beyond three standard errors of the paired difference) at two validations in a row. The best mean is kept in any case.";
     "run.rollouts", "boolean", "true", "", "Whether judged texts are kept in rollouts.jsonl.";
+    "drift.texts", "texts", "0", "≥ 0, at most the examples of validation and of test", "On how many texts of the reference the mean's KL divergence from it is measured at each look (validation prompts) and at the end (test prompts): `log p_ref − log p` of a text, sampled from the reference at temperature 1, in nats a response of at most `generation.max_new_tokens` tokens. Columns `kl` and `kl_se`.";
+    "drift.reference", "string or list of paths", "\"start\"", "`start`, `base`, or PEFT LoRA directories", "Whose texts: where the search begins (with its adapter), the base model, or the average of several adapters (SALSA, arXiv 2411.01798).";
+    "drift.max_kl", "nats a response", "–", "> 0", "The run stops when the mean is further away than this, and the best mean that was not is kept.";
+    "drift.penalty", "reward a nat", "0.0", "≥ 0", "What a candidate's reward loses for each nat of its divergence, measured on the first `drift.texts` prompts of the generation. Costs one scored text a candidate and prompt. Column `terms/kl`.";
+    "drift.max_length", "factor", "–", "> 1", "The run stops when the mean's responses are more than so many times as long as the start's on validation.";
+    "drift.tasks", "tables", "–", "`[drift.tasks.NAME]`, each like `[task]`", "Tasks that are only watched, by the mean's judge: validation at each look, test at the end. Columns `off_task/NAME`.";
+    "drift.max_fall", "score", "–", "≥ 0", "The run stops when the mean's score on one of them is more than this below the start's.";
 };
 
 /// The reference page, from [`KNOBS`].

@@ -29,7 +29,7 @@ pub fn read_table(path: &Path, overrides: &[String]) -> Result<toml::Table> {
 }
 
 /// Makes relative paths absolute: in a file they are relative to its folder, and the resolved copy lies elsewhere.
-pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
+pub fn resolve_paths(table: &mut toml::Table, folder: &Path) {
     for (section, keys) in [
         ("model", &["path", "adapter"][..]),
         ("task", &["train", "validation", "test"]),
@@ -40,13 +40,38 @@ pub(super) fn resolve_paths(table: &mut toml::Table, folder: &Path) {
             for key in keys {
                 match section.get_mut(*key) {
                     Some(toml::Value::Array(paths)) => paths.iter_mut().for_each(|path| resolve_path(path, folder)),
+                    // An adapter that is made first: the config that it is made by.
+                    Some(toml::Value::Table(table)) => {
+                        table.iter_mut().for_each(|(_, path)| resolve_path(path, folder))
+                    }
                     Some(path) => resolve_path(path, folder),
                     None => {}
                 }
             }
         });
     }
+    for task in off_tasks(table) {
+        for key in ["train", "validation", "test"] {
+            task.get_mut(key)
+                .into_iter()
+                .for_each(|path| resolve_path(path, folder));
+        }
+    }
+    if let Some(toml::Value::Table(drift)) = table.get_mut("drift")
+        && let Some(toml::Value::Array(adapters)) = drift.get_mut("reference")
+    {
+        adapters.iter_mut().for_each(|path| resolve_path(path, folder));
+    }
     resolve_judges(table, folder);
+}
+
+/// The tables of tasks that are only watched.
+fn off_tasks(table: &mut toml::Table) -> impl Iterator<Item = &mut toml::Table> {
+    let drift = table.get_mut("drift").and_then(toml::Value::as_table_mut);
+    let tasks = drift.and_then(|drift| drift.get_mut("tasks")?.as_table_mut());
+    tasks
+        .into_iter()
+        .flat_map(|tasks| tasks.iter_mut().filter_map(|(_, task)| task.as_table_mut()))
 }
 
 /// The same in what `[task]` and `[reward]` name deeper down: the sample of a subset, and files of judges.
@@ -71,7 +96,7 @@ fn resolve_judges(table: &mut toml::Table, folder: &Path) {
             }
         }
     };
-    inner(table.get_mut("task"), &mut |task| {
+    let of_task = |task: &mut toml::Table| {
         inner(task.get_mut("judge"), &mut |own| judge(own));
         inner(task.get_mut("train_judge"), &mut |own| judge(own));
         inner(task.get_mut("subset"), &mut |subset| {
@@ -79,7 +104,9 @@ fn resolve_judges(table: &mut toml::Table, folder: &Path) {
                 resolve_path(path, folder);
             }
         });
-    });
+    };
+    inner(table.get_mut("task"), &mut |task| of_task(task));
+    off_tasks(table).for_each(of_task);
     inner(table.get_mut("reward"), &mut |reward| {
         inner(reward.get_mut("terms"), &mut |terms| {
             terms
@@ -105,6 +132,9 @@ pub(super) fn name_default_kinds(table: &mut toml::Table) {
                 .entry("kind")
                 .or_insert_with(|| toml::Value::String(kind.into()));
         });
+    }
+    for task in off_tasks(table) {
+        task.entry("kind").or_insert_with(|| "instructions".into());
     }
 }
 

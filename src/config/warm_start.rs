@@ -121,9 +121,37 @@ impl Default for TrainingSection {
 }
 
 impl WarmStartConfig {
+    /// The adapter's name in the directory of a warm start.
+    pub const ADAPTER: &str = "adapter";
+
     /// Reads a file, applies `key=value` overrides and checks every value.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let mut table = read_table(path, overrides)?;
+        Self::from_table(read_table(path, overrides)?, path)
+    }
+
+    /// The warm start of a run on `model` and `task`, which it learns from where the file at `path` names no others.
+    pub fn load_for(path: &Path, model: &Path, task: &TaskConfig) -> Result<Self> {
+        let mut table = read_table(path, &[])?;
+        let section = table
+            .entry("model")
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        if let toml::Value::Table(section) = section {
+            section
+                .entry("path")
+                .or_insert_with(|| model.to_string_lossy().into_owned().into());
+        }
+        let has_data = table
+            .get("data")
+            .and_then(toml::Value::as_table)
+            .is_some_and(|data| data.contains_key("train"));
+        if !has_data && !table.contains_key("task") {
+            let task = toml::Value::try_from(task).expect("a task's config is a TOML table");
+            table.insert("task".into(), task);
+        }
+        Self::from_table(table, path)
+    }
+
+    fn from_table(mut table: toml::Table, path: &Path) -> Result<Self> {
         super::table::resolve_paths(&mut table, Path::new("."));
         super::table::name_default_kinds(&mut table);
         let config: Self = toml::Value::Table(table)

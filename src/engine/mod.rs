@@ -43,6 +43,8 @@ pub struct Completion {
     pub token_ids: Vec<u32>,
     /// Why it ended.
     pub finish: Finish,
+    /// The token that ended it, if one did.
+    pub stop: Option<u32>,
 }
 
 /// Why a text ended.
@@ -176,7 +178,11 @@ impl Engine {
             cached: 0,
             table: Table::default(),
             candidate: request.candidate,
-            work: Work::Write { request, finish: None },
+            work: Work::Write {
+                request,
+                finish: None,
+                stop: None,
+            },
         });
         let mut report = |some: Vec<(usize, Sequence)>| {
             report(
@@ -428,6 +434,7 @@ enum Work<'a> {
     Write {
         request: &'a Request,
         finish: Option<Finish>,
+        stop: Option<u32>,
     },
     Score {
         log_probabilities: Vec<f32>,
@@ -501,9 +508,9 @@ impl Sequence<'_> {
 
     fn accept(&mut self, answer: Answer) {
         match (&mut self.work, answer) {
-            (Work::Write { request, finish }, Answer::Token(token)) => {
+            (Work::Write { request, finish, stop }, Answer::Token(token)) => {
                 if request.stop.contains(&token) {
-                    *finish = Some(Finish::Stop);
+                    (*finish, *stop) = (Some(Finish::Stop), Some(token));
                 } else {
                     self.tokens.push(token);
                     if self.tokens.len() - self.prompt >= request.max_new_tokens {
@@ -518,18 +525,19 @@ impl Sequence<'_> {
 
     fn is_done(&self) -> bool {
         match &self.work {
-            Work::Write { request, finish } => finish.is_some() || request.max_new_tokens == 0,
+            Work::Write { request, finish, .. } => finish.is_some() || request.max_new_tokens == 0,
             Work::Score { log_probabilities } => self.prompt + log_probabilities.len() == self.tokens.len(),
         }
     }
 
     fn completion(self) -> Completion {
-        let Work::Write { finish, .. } = self.work else {
+        let Work::Write { finish, stop, .. } = self.work else {
             unreachable!("asked of a text that was written")
         };
         Completion {
             token_ids: self.tokens[self.prompt..].to_vec(),
             finish: finish.unwrap_or(Finish::Length),
+            stop,
         }
     }
 

@@ -1,45 +1,45 @@
 //! The objective that the engine exists for: candidates of an adapter space on a language model, judged by a task.
 
 use super::bench::Bench;
+use super::drift::{Asking, Drift, Reference};
+use super::exam::{Exam, Prepared, Seat};
 use super::references::{References, WITHOUT};
-use super::{Item, Labels, Objective, Questions, Rollout};
+use super::{Asks, Item, Labels, Objective, Questions, Rollout};
 use crate::adapter::{AdapterBank, Learned};
-use crate::config::RunConfig;
+use crate::config::{ReferenceConfig, RunConfig};
 use crate::digest::hex;
 use crate::engine::{Completion, Engine, Finish, Limits, Request, Sampling, ScoreRequest};
 use crate::error::{Error, Result};
 use crate::files::cache_folder;
-use crate::judge::kind::Context;
-use crate::judge::{Continuation, Judge, RewardConfig, Said, Scope};
+use crate::judge::{Judge, RewardConfig, Said, Scope};
 use crate::language_model::LanguageModel;
-use crate::model::{LoadOptions, ModelConfig};
+use crate::model::LoadOptions;
 use crate::search::{Layout, start};
-use crate::space::Space;
-use crate::task::{Example, Split, Task, Verdict};
-use crate::text::{Message, Text};
+use crate::seed::Seed;
+use crate::space::mix::{Mix, Per};
+use crate::space::{Space, SpaceConfig, SpaceKind};
+use crate::task::{Split, Task, TaskConfig};
+use crate::text::Text;
 use crate::threads::{self, Node};
-use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A language model, an adapter space on it, and a task.
 pub struct Alignment {
     opened: LanguageModel,
     space: Space,
     bank: AdapterBank,
-    task: Box<dyn Task>,
+    /// What candidates are searched by.
+    exam: Exam,
+    /// Other tasks, which only watch.
+    off_task: Vec<Exam>,
+    /// What a candidate's distance from the reference is measured on.
+    drift: Drift,
     sampling: Sampling,
     max_new_tokens: usize,
     /// What the adapter's config calls the base model.
     base_name: String,
-    /// Examples by split, with their prompts as tokens.
-    splits: BTreeMap<Split, Vec<Prepared>>,
-    /// Who judges the mean.
-    judge: Seat,
-    /// Who judges candidates, where that is somebody else.
-    train_judge: Option<Seat>,
     /// What the start says of texts that a judge compares with it.
     references: References,
     /// Where they are kept, if anywhere.
@@ -62,84 +62,6 @@ struct Parts<'a> {
     references: &'a mut References,
 }
 
-/// An example that is ready to be asked.
-struct Prepared {
-    example: Arc<Example>,
-    prompt_ids: Vec<u32>,
-}
-
-impl Prepared {
-    /// What came of an item, before it is judged.
-    fn rollout(&self, item: Item, completion: String, tokens: usize, finish_reason: Finish) -> Rollout {
-        Rollout {
-            item,
-            prompt_id: self.example.id.clone(),
-            prompt: self
-                .example
-                .messages
-                .last()
-                .map_or(String::new(), |message| message.content.clone()),
-            completion,
-            verdict: Verdict::default(),
-            prompt_tokens: self.prompt_ids.len(),
-            tokens,
-            finish_reason,
-        }
-    }
-}
-
-/// A judge, and the texts whose probability it wants to know.
-struct Seat {
-    judge: Box<dyn Judge>,
-    /// For each example of a split its continuations, tokenized; nothing for a judge that reads texts.
-    continuations: BTreeMap<Split, Vec<Vec<Vec<u32>>>>,
-}
-
-impl Seat {
-    /// Tokenizes what the judge asks about, of these splits; the model's context has to hold each text after its prompt.
-    fn new(
-        judge: Box<dyn Judge>,
-        splits: &[Split],
-        of: &BTreeMap<Split, Vec<Prepared>>,
-        text: &Text,
-        context: usize,
-    ) -> Result<Self> {
-        let mut continuations = BTreeMap::new();
-        for split in splits {
-            let asked = of[split].iter().map(|prepared| {
-                let wanted = judge.continuations(&prepared.example);
-                (&prepared.example.messages, wanted)
-            });
-            let asked: Vec<(&Vec<Message>, Option<Vec<Continuation>>)> = asked.collect();
-            let wanted = asked.iter().filter(|(_, wanted)| wanted.is_some()).count();
-            assert!(
-                wanted == 0 || wanted == asked.len(),
-                "a judge asks about all examples or none"
-            );
-            if wanted > 0 {
-                let ids = asked.into_par_iter().map(|(messages, wanted)| {
-                    let wanted = wanted.into_iter().flatten();
-                    wanted
-                        .map(|one| text.answer_ids(messages, &one.text, one.ends))
-                        .collect()
-                });
-                let ids = ids.collect::<Result<Vec<Vec<Vec<u32>>>>>()?;
-                for (prepared, texts) in of[split].iter().zip(&ids) {
-                    let (prompt, longest) = (prepared.prompt_ids.len(), texts.iter().map(Vec::len).max().unwrap_or(0));
-                    if prompt + longest > context {
-                        return Err(Error::mismatch(format!(
-                            "example `{}` has a prompt of {prompt} tokens and a text of {longest} to be scored after it; the model's context is {context}: shorten or leave out the row",
-                            prepared.example.id
-                        )));
-                    }
-                }
-                continuations.insert(*split, ids);
-            }
-        }
-        Ok(Self { judge, continuations })
-    }
-}
-
 impl Alignment {
     /// Puts the parts together and tokenizes every prompt of the task; its judges begin, weighed as `reward` says.
     pub fn new(
@@ -151,37 +73,18 @@ impl Alignment {
         base_name: String,
     ) -> Result<Self> {
         let (sampling, max_new_tokens) = generation;
-        let text = opened.text()?;
-        let mut splits = BTreeMap::new();
-        for split in Split::ALL {
-            let examples = task.examples(split);
-            let ids = tokenize(text, examples, max_new_tokens, opened.weights.config())?;
-            let prepared = examples.iter().zip(ids).map(|(example, prompt_ids)| Prepared {
-                example: Arc::new(example.clone()),
-                prompt_ids,
-            });
-            splits.insert(split, prepared.collect());
-        }
-        let weighed = |judge| reward.join(judge, &Context::default());
-        let context = opened.weights.config().context;
-        let judge = Seat::new(weighed(task.judge()?)?, &Split::ALL, &splits, text, context)?;
-        let train_judge = match task.train_judge()? {
-            // Terms of a text have nothing to say where none is written, and the weights are those of texts.
-            Some(judge) => Some(Seat::new(judge, &[Split::Train], &splits, text, context)?),
-            None => None,
-        };
+        let exam = Exam::new(task, reward, opened.text()?, max_new_tokens, opened.weights.config())?;
         let bank = space.bank(opened.engine.model());
         Ok(Self {
             opened,
             space,
             bank,
-            task,
+            exam,
+            off_task: Vec::new(),
+            drift: Drift::new(Reference::Start, Seed::new(0)),
             sampling,
             max_new_tokens,
             base_name,
-            splits,
-            judge,
-            train_judge,
             references: References::default(),
             references_folder: None,
             held: String::new(),
@@ -207,8 +110,10 @@ impl Alignment {
         let base_name = config.model.path.to_string_lossy().into_owned();
         let generation = (config.sampling(), config.generation.max_new_tokens);
         let mut alignment = Self::new(opened, space, task, &config.reward, generation, base_name)?;
+        alignment.watch(config, say)?;
         let compares = |seat: &Seat| seat.judge.compares_with_start();
-        if compares(&alignment.judge) || alignment.train_judge.as_ref().is_some_and(compares) {
+        let exams = || std::iter::once(&alignment.exam).chain(&alignment.off_task);
+        if exams().any(|exam| compares(&exam.judge) || exam.train_judge.as_ref().is_some_and(compares)) {
             alignment.keep_references(&cache_folder().join("references"), &format!("{options:?}"), say)?;
         }
         Ok(alignment)
@@ -227,11 +132,62 @@ impl Alignment {
         Ok(())
     }
 
-    fn hash_bases(&self, hash: &mut Sha256) {
-        let paths = self.bank.paths().iter().flatten().flatten();
-        for number in paths.flat_map(|path| [&path.v, &path.ut]).flatten() {
-            hash.update(number.to_le_bytes());
+    /// Opens what the run watches beside its task: the reference of its drift, and other tasks.
+    fn watch(&mut self, config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
+        let drift = &config.drift;
+        let reference = match &drift.reference {
+            ReferenceConfig::Start => Reference::Start,
+            ReferenceConfig::Base => Reference::Base,
+            ReferenceConfig::Average(adapters) => {
+                let space = RunConfig {
+                    space: SpaceConfig {
+                        kind: SpaceKind::Mix(Mix {
+                            adapters: adapters.clone(),
+                            per: Per::Adapter,
+                        }),
+                        ..SpaceConfig::default()
+                    },
+                    ..config.clone()
+                };
+                let space = space.open_space(&self.opened.weights, say)?;
+                let mut bank = space.bank(self.opened.engine.model());
+                space.fill(&mut bank, &[start(space.layout().dim())]);
+                Reference::Average(bank)
+            }
+        };
+        self.drift = Drift::new(reference, Seed::new(config.seed).named("drift"));
+        for (name, task) in &drift.tasks {
+            let wrong = |error: Error| Error::config(format!("drift.tasks.{name}: {error}"));
+            let task = open_off_task(name, task)?;
+            let (text, model) = (self.opened.text()?, self.opened.weights.config());
+            let exam = Exam::new(task, &RewardConfig::default(), text, self.max_new_tokens, model);
+            self.off_task.push(exam.map_err(wrong)?);
         }
+        Ok(())
+    }
+
+    /// How far candidates are from the reference.
+    fn measure_drift(
+        &mut self,
+        thetas: &[Vec<f64>],
+        questions: &Questions,
+        items: &[Item],
+        report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        let stop = self.opened.text()?.stop().to_vec();
+        let mut asking = Asking {
+            engine: &mut self.opened.engine,
+            examples: &self.exam.splits[&questions.split],
+            questions,
+            items,
+        };
+        self.space.fill(&mut self.bank, &[start(self.space.layout().dim())]);
+        let written = self
+            .drift
+            .write(&mut asking, &self.bank, &stop, self.max_new_tokens, go_on)?;
+        self.space.fill(&mut self.bank, thetas);
+        Ok(written && self.drift.score(&mut asking, &self.bank, report, go_on)?)
     }
 
     /// SHA-256 of all that decides what the start says of tokens.
@@ -239,7 +195,7 @@ impl Alignment {
         let mut hash = Sha256::new();
         hash.update(format!("essa {} {}\n", env!("CARGO_PKG_VERSION"), self.held));
         hash.update(self.opened.weights.digest()?);
-        self.hash_bases(&mut hash);
+        hash_bases(&self.bank, &mut hash);
         for number in self.space.line(&start(self.space.layout().dim())) {
             hash.update(number.to_le_bytes());
         }
@@ -341,12 +297,16 @@ impl Alignment {
         self.seat(questions).continuations.contains_key(&questions.split)
     }
 
+    fn exam(&self, questions: &Questions) -> &Exam {
+        match questions.asks {
+            Asks::OffTask(at) => &self.off_task[at],
+            _ => &self.exam,
+        }
+    }
+
     fn seat(&self, questions: &Questions) -> &Seat {
-        let train = self
-            .train_judge
-            .as_ref()
-            .filter(|_| questions.by_train_judge && questions.split == Split::Train);
-        train.unwrap_or(&self.judge)
+        self.exam(questions)
+            .seat(questions.asks == Asks::Candidates, questions.split)
     }
 
     /// Has texts written, and judges them beside.
@@ -473,17 +433,17 @@ impl Alignment {
 
     /// What an evaluation works with, each borrowed by itself.
     fn parts(&mut self, questions: &Questions) -> Parts<'_> {
-        let by_train = questions.by_train_judge && questions.split == Split::Train;
-        let seat = match &mut self.train_judge {
-            Some(seat) if by_train => seat,
-            _ => &mut self.judge,
+        let exam = match questions.asks {
+            Asks::OffTask(at) => &mut self.off_task[at],
+            _ => &mut self.exam,
         };
+        let (seat, examples) = exam.seat_mut(questions.asks == Asks::Candidates, questions.split);
         let LanguageModel { engine, text, .. } = &mut self.opened;
         Parts {
             engine,
             text: text.as_ref().expect("an alignment has a tokenizer"),
             bank: &self.bank,
-            examples: &self.splits[&questions.split],
+            examples,
             judge: &mut *seat.judge,
             continuations: &seat.continuations,
             ticket: &mut self.ticket,
@@ -498,7 +458,11 @@ impl Objective for Alignment {
     }
 
     fn examples(&self, split: Split) -> usize {
-        self.task.examples(split).len()
+        self.exam.task.examples(split).len()
+    }
+
+    fn off_task_examples(&self, task: usize, split: Split) -> usize {
+        self.off_task[task].task.examples(split).len()
     }
 
     fn scope(&self, questions: &Questions) -> Scope {
@@ -513,6 +477,9 @@ impl Objective for Alignment {
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
+        if questions.asks == Asks::Drift {
+            return self.measure_drift(thetas, questions, items, report, go_on);
+        }
         let asks_likelihood = self.asks_likelihood(questions);
         if asks_likelihood && !self.score_start(questions, items, go_on)? {
             return Ok(false);
@@ -528,10 +495,15 @@ impl Objective for Alignment {
     fn digest(&self) -> Result<String> {
         let mut hash = Sha256::new();
         hash.update(self.opened.weights.digest()?);
-        for split in Split::ALL {
-            hash.update(serde_json::to_vec(self.task.examples(split)).expect("JSON of text"));
+        for exam in std::iter::once(&self.exam).chain(&self.off_task) {
+            for split in Split::ALL {
+                hash.update(serde_json::to_vec(exam.task.examples(split)).expect("JSON of text"));
+            }
         }
-        self.hash_bases(&mut hash);
+        if let Reference::Average(bank) = &self.drift.reference {
+            hash_bases(bank, &mut hash);
+        }
+        hash_bases(&self.bank, &mut hash);
         Ok(hex(&hash.finalize()))
     }
 
@@ -544,8 +516,30 @@ impl Objective for Alignment {
         Ok(Labels {
             model: file.map_or(String::new(), |name| name.to_string_lossy().into_owned()),
             model_sha256: self.opened.weights.digest()?.into(),
-            task: self.task.name(),
+            task: self.exam.task.name(),
         })
+    }
+}
+
+fn hash_bases(bank: &AdapterBank, hash: &mut Sha256) {
+    let paths = bank.paths().iter().flatten().flatten();
+    for number in paths.flat_map(|path| [&path.v, &path.ut]).flatten() {
+        hash.update(number.to_le_bytes());
+    }
+}
+
+/// A task that only watches: its mean is looked at on the validation split, and at the end on the test split.
+fn open_off_task(name: &str, config: &TaskConfig) -> Result<Box<dyn Task>> {
+    let wrong = |error: Error| Error::config(format!("drift.tasks.{name}: {error}"));
+    let task = config.open().map_err(wrong)?;
+    let empty = [(Split::Validation, "validation"), (Split::Test, "test")]
+        .into_iter()
+        .find(|(split, _)| task.examples(*split).is_empty());
+    match empty {
+        Some((_, split)) => Err(Error::config(format!(
+            "drift.tasks.{name}: the task's {split} split is empty; the mean is looked at on validation, and at the end on test"
+        ))),
+        None => Ok(task),
     }
 }
 
@@ -560,28 +554,10 @@ pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
     }
     check_examples(config, &|split| task.examples(split).len())?;
     config.reward.check_files()?;
-    Ok(task)
-}
-
-/// The prompts of some examples as tokens, of which the model's context has to hold each with `max_new_tokens` more.
-pub fn tokenize(
-    text: &Text,
-    examples: &[Example],
-    max_new_tokens: usize,
-    model: &ModelConfig,
-) -> Result<Vec<Vec<u32>>> {
-    let ids = examples.par_iter().map(|example| text.chat_ids(&example.messages));
-    let ids = ids.collect::<Result<Vec<Vec<u32>>>>()?;
-    let mut prompts = ids.iter().zip(examples);
-    match prompts.find(|(ids, _)| ids.len() + max_new_tokens > model.context) {
-        Some((ids, example)) => Err(Error::mismatch(format!(
-            "example `{}` has {} tokens, and {max_new_tokens} may follow; the model's context is {}: shorten the prompt or generation.max_new_tokens",
-            example.id,
-            ids.len(),
-            model.context
-        ))),
-        None => Ok(ids),
+    for (name, task) in &config.drift.tasks {
+        open_off_task(name, task)?;
     }
+    Ok(task)
 }
 
 /// Whether a task's splits, which have so many examples, are enough for a run.
@@ -597,6 +573,13 @@ pub fn check_examples(config: &RunConfig, examples: &dyn Fn(Split) -> usize) -> 
         if examples(split) == 0 {
             return Err(Error::config(format!(
                 "the task's {name} split is empty; a run needs examples to judge its mean by"
+            )));
+        }
+        if examples(split) < config.drift.texts {
+            return Err(Error::config(format!(
+                "drift.texts is {}, and the task's {name} split has only {} examples, to each of which the reference writes one",
+                config.drift.texts,
+                examples(split)
             )));
         }
     }

@@ -3,6 +3,8 @@
 
 pub mod alignment;
 mod bench;
+mod drift;
+pub mod exam;
 mod references;
 pub mod sphere;
 
@@ -27,6 +29,11 @@ pub trait Objective {
 
     /// How many examples a split has.
     fn examples(&self, split: Split) -> usize;
+
+    /// How many examples a split of a task has that only watches ([`Asks::OffTask`]).
+    fn off_task_examples(&self, _task: usize, _split: Split) -> usize {
+        0
+    }
 
     /// What has to be judged in one batch: responses one by one, or all of a question together.
     fn scope(&self, _questions: &Questions) -> Scope {
@@ -82,8 +89,23 @@ pub struct Questions {
     pub samples: usize,
     /// What the texts of an example earn together.
     pub of_samples: OfSamples,
-    /// Whether the judge of candidates ([`crate::task::Task::train_judge`]) is asked, and not that of the mean.
-    pub by_train_judge: bool,
+    /// What about.
+    pub asks: Asks,
+}
+
+/// What candidates are asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Asks {
+    /// The run's task, judged as a candidate is ([`crate::task::Task::train_judge`]).
+    Candidates,
+    /// The run's task, judged as the mean is.
+    #[default]
+    Mean,
+    /// Texts of the reference: a rollout's reward is its logarithm under the reference less that under the candidate, in nats, whose mean is
+    /// the KL divergence of the candidate from the reference.
+    Drift,
+    /// The task of this number among those that watch what a run costs elsewhere.
+    OffTask(usize),
 }
 
 impl Questions {
@@ -110,7 +132,7 @@ impl Questions {
             seed,
             samples: 1,
             of_samples: OfSamples::Mean,
-            by_train_judge: false,
+            asks: Asks::Mean,
         }
     }
 

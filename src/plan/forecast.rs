@@ -6,7 +6,8 @@ use crate::config::RunConfig;
 use crate::engine::Finish;
 use crate::error::Result;
 use crate::model::{Weights, weight_bytes};
-use crate::objective::alignment::{open_task, tokenize};
+use crate::objective::alignment::open_task;
+use crate::objective::exam::tokenize;
 use crate::objective::{Item, Rollout};
 use crate::strategy::Kind;
 use crate::task::{Split, Verdict};
@@ -177,6 +178,22 @@ impl fmt::Display for Forecast {
                 self.prompt_tokens, self.written_tokens
             ),
         )?;
+        let drift = &config.drift;
+        if drift.watches() {
+            let mut watched = Vec::new();
+            if drift.texts > 0 {
+                watched.push(format!("KL on {} texts of the reference", drift.texts));
+            }
+            watched.extend(drift.tasks.keys().map(|name| format!("the task {name}")));
+            watched.push("length".into());
+            line(
+                "beside the task",
+                format!(
+                    "{}, at each look and at the end (not counted above)",
+                    watched.join(", ")
+                ),
+            )?;
+        }
         for (key, texts) in &self.probes {
             line(
                 "to be measured",

@@ -8,6 +8,7 @@ pub mod forecast;
 pub mod probing;
 pub mod sweep;
 
+use crate::adapter::Learned;
 use crate::config::RunConfig;
 use crate::digest::sha256;
 use crate::error::{Error, Result};
@@ -171,6 +172,15 @@ impl Plan {
             ranks.root_says(|| directory.write_table("calibration", &probes))?;
             config.strategy.sigma = Some(sigma);
             config.strategy = ranks.agree(config.strategy.resolve(n))?;
+        }
+        if let Some(adapter) = config.model.adapter_path()
+            && let Some(learned) = ranks.agree(Learned::read(adapter))?
+        {
+            let reason = format!(
+                "supervised learning of {} steps brought its held-out loss from {:.4} to {:.4} nats a token",
+                learned.steps, learned.validation_loss_before, learned.validation_loss
+            );
+            decided.note("model.adapter", adapter.display(), reason);
         }
         if earlier.is_none() {
             let model = ranks.agree(objective.labels())?.model_sha256;

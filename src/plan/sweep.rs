@@ -3,7 +3,7 @@
 //! finished there is skipped, what is broken goes on, what another job has in hand is left to it.
 
 use crate::config::RunConfig;
-use crate::config::table::{put, read_table};
+use crate::config::table::{put, read_table, resolve_paths};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,6 +47,7 @@ impl Sweep {
             let mut next = Vec::with_capacity(points.len() * values.len());
             for (labels, table) in &points {
                 for value in &values {
+                    let value = &resolved(&key, value, path);
                     let mut table = table.clone();
                     put(&mut table, &key, value.clone())
                         .map_err(|what| Error::file(path, format!("sweep.{key}: {what}")))?;
@@ -73,6 +74,23 @@ impl Sweep {
         }
         Ok(Self { name, runs })
     }
+}
+
+/// The value of a key in a file at `path`: paths are relative to its folder, as they are outside of `[sweep]`.
+fn resolved(key: &str, value: &toml::Value, path: &Path) -> toml::Value {
+    let mut alone = toml::Table::new();
+    if put(&mut alone, key, value.clone()).is_err() {
+        return value.clone();
+    }
+    resolve_paths(&mut alone, path.parent().unwrap_or(Path::new(".")));
+    let mut found = toml::Value::Table(alone);
+    for part in key.split('.') {
+        found = match found {
+            toml::Value::Table(mut table) => table.remove(part).expect("it was put there"),
+            _ => unreachable!("a path of tables leads to it"),
+        };
+    }
+    found
 }
 
 /// `a.b = [..]` and `[a] b = [..]` are the same key.
@@ -155,6 +173,23 @@ mod tests {
             2
         );
         assert_eq!(load("").expect("one run").runs[0].name, "study");
+    }
+
+    /// Paths among the values lie beside the file, as those outside of the table do.
+    #[test]
+    fn paths_are_relative_to_the_file() {
+        let sweep = load(
+            "[space]\nkind = 'lora-svd'\n[sweep]\n'model.adapter' = ['a', { warm_start = '/b.toml' }, { warm_start = 'c.toml' }]\n",
+        );
+        let runs = sweep.expect("a sweep").runs;
+        let paths: Vec<&Path> = runs
+            .iter()
+            .map(|run| run.model.adapter_path().expect("an adapter"))
+            .collect();
+        assert_eq!(paths[0].parent(), paths[2].parent());
+        assert!(paths[0].is_absolute() && paths[0].ends_with("a"), "{paths:?}");
+        assert_eq!(paths[1], Path::new("/b.toml"));
+        assert!(runs[0].model.path.parent() == paths[0].parent(), "{paths:?}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! `metrics.csv`: one row a generation, the columns below, then one column `terms/<name>` for each term of the task. The
+//! `metrics.csv`: one row a generation, the columns below, then those of what is watched beside the task (`kl`, `off_task/<name>`, …), and one
+//! column `terms/<name>` for each term of the task. The
 //! file is replaced whole each time, so it never ends in half a row.
 
 use crate::error::Result;
@@ -63,6 +64,9 @@ pub struct Row {
     pub num_tokens: usize,
     /// Mean of each term over the population (over the validation split in generation 0).
     pub terms: BTreeMap<String, f64>,
+    /// What was watched beside the task when the mean was looked at, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, f64>,
     /// What no checkpoint keeps.
     #[serde(skip)]
     pub clocks: Clocks,
@@ -250,13 +254,20 @@ impl Metrics {
     fn to_csv(&self) -> Vec<u8> {
         let terms: BTreeSet<&String> = self.rows.iter().flat_map(|row| row.terms.keys()).collect();
         let mut writer = csv::Writer::from_writer(Vec::new());
+        let watched: BTreeSet<&String> = self.rows.iter().flat_map(|row| row.drift.keys()).collect();
         let of_terms = terms.iter().map(|term| format!("terms/{term}"));
-        let header = COLUMNS.iter().map(|(name, _)| name.to_string()).chain(of_terms);
+        let header = COLUMNS.iter().map(|(name, _)| name.to_string());
+        let header = header
+            .chain(watched.iter().map(|name| name.to_string()))
+            .chain(of_terms);
         writer.write_record(header).expect("a row in memory");
         for row in &self.rows {
             let fixed = COLUMNS.iter().map(|(_, cell)| cell(row));
             let of_terms = terms.iter().map(|term| cell(row.terms.get(*term)));
-            writer.write_record(fixed.chain(of_terms)).expect("a row in memory");
+            let of_drift = watched.iter().map(|name| cell(row.drift.get(*name)));
+            writer
+                .write_record(fixed.chain(of_drift).chain(of_terms))
+                .expect("a row in memory");
         }
         writer.into_inner().expect("a writer to memory")
     }
@@ -454,6 +465,7 @@ mod tests {
             failed: 19,
             num_tokens: 20,
             terms: BTreeMap::from([("b".to_string(), 24.5)]),
+            drift: BTreeMap::from([("kl".to_string(), 26.5)]),
             clocks: Clocks {
                 step_s: 21.5,
                 evaluation_s: 22.5,
@@ -476,12 +488,12 @@ mod tests {
             lines[0],
             "generation,reward,reward_std,reward_max,reward_se,snr,tie_ratio,prompts,rollouts,sigma,step_norm,mean_norm,\
              axis_ratio,effective_rank,validation,validation_se,completions/mean_length,completions/clipped_ratio,failed,\
-             num_tokens,step_time,evaluation_time,idle_ratio,terms/a,terms/b"
+             num_tokens,step_time,evaluation_time,idle_ratio,kl,terms/a,terms/b"
         );
-        assert_eq!(lines[1], "0,,,,,,,,,,,,,,,,,,0,0,0.000,0.000,0.0000,25.5,");
+        assert_eq!(lines[1], "0,,,,,,,,,,,,,,,,,,0,0,0.000,0.000,0.0000,,25.5,");
         assert_eq!(
             lines[2],
-            "1,2.5,3.5,4.5,5.5,6.5,7.5,8,9,10.5,11.5,12.5,13.5,14.5,15.5,16.5,17.5,18.5,19,20,21.500,22.500,0.2346,,24.5"
+            "1,2.5,3.5,4.5,5.5,6.5,7.5,8,9,10.5,11.5,12.5,13.5,14.5,15.5,16.5,17.5,18.5,19,20,21.500,22.500,0.2346,26.5,,24.5"
         );
         assert_eq!((lines.len(), metrics.seconds()), (3, 21.5));
 

@@ -4,6 +4,7 @@ use crate::config::RunConfig;
 use crate::error::Error;
 use crate::terminal::now;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
@@ -159,6 +160,10 @@ pub struct Row {
     pub finished: String,
     /// The run's directory.
     pub directory: String,
+    /// What was watched beside the task at the end, on test prompts, by column: `kl` and `kl_se`, `mean_length`, `off_task/<name>`; and of the start
+    /// the same with `start_` before it. In a leaderboard they are columns like the others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<String, f64>,
 }
 
 impl Row {

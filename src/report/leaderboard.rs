@@ -7,7 +7,7 @@ use crate::record::{Row, RunDirectory};
 use crate::statistics::{Estimate, mean, pooled_half_width};
 use crate::terminal::say;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Rows of all runs under these directories: each is a run, or a folder of runs. In a folder of runs a `result.json` that is
@@ -49,11 +49,33 @@ pub fn write(folder: &Path) -> Result<()> {
     write_atomically(&path, to_csv(&collect(&[folder.to_path_buf()])?).as_bytes())
 }
 
-/// The rows as CSV.
+/// The rows as CSV. Columns of what only some runs watched come last.
 pub fn to_csv(rows: &[Row]) -> String {
+    let of_row = |row: &Row| {
+        let flat = Row {
+            drift: BTreeMap::new(),
+            ..row.clone()
+        };
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.serialize(flat).expect("a flat row in memory");
+        writer.into_inner().expect("a writer to memory")
+    };
+    let watched: BTreeSet<&String> = rows.iter().flat_map(|row| row.drift.keys()).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        writer.serialize(row).expect("a flat row in memory");
+    for (at, row) in rows.iter().enumerate() {
+        let bytes = of_row(row);
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
+        if at == 0 {
+            let header = reader.headers().expect("a header").iter().map(str::to_owned);
+            let header = header.chain(watched.iter().map(|name| name.to_string()));
+            writer.write_record(header).expect("a row in memory");
+        }
+        let fixed = reader.records().next().expect("a row").expect("CSV");
+        let fixed = fixed.iter().map(str::to_owned);
+        let of_drift = watched
+            .iter()
+            .map(|name| row.drift.get(*name).map_or(String::new(), f64::to_string));
+        writer.write_record(fixed.chain(of_drift)).expect("a row in memory");
     }
     String::from_utf8(writer.into_inner().expect("a writer to memory")).expect("CSV of text")
 }

@@ -8,6 +8,7 @@
 pub mod diagnosis;
 pub mod interrupt;
 pub mod progress;
+mod watch;
 
 use crate::config::RunConfig;
 use crate::digest::sha256;
@@ -16,7 +17,7 @@ use crate::farm::population::{self, Evaluated, Work};
 use crate::farm::ranks::Ranks;
 use crate::judge::Selection;
 use crate::objective::alignment::check_examples;
-use crate::objective::{Objective, Questions, Rollout};
+use crate::objective::{Asks, Objective, Questions, Rollout};
 use crate::plan::Plan;
 use crate::record::checkpoint::{self, Checkpoint, Point, State};
 use crate::record::journal::Journal;
@@ -32,6 +33,7 @@ use crate::task::Split;
 use crate::terminal::{now, say};
 use progress::Progress;
 use std::time::{Duration, Instant};
+use watch::Columns;
 
 /// The most points of a front that are kept.
 const LARGEST_FRONT: usize = 32;
@@ -199,17 +201,21 @@ impl<'a> Run<'a> {
 
     /// Generation 0: how good is the start?
     fn start(&mut self) -> Result<()> {
-        let Some(evaluation) = self.validate()? else {
+        let Some((evaluation, watched)) = self.validate()? else {
             return Ok(());
         };
         self.state.start_validation = evaluation.fitness;
+        self.progress.line(&format!(
+            "start  validation {} (95 %){}",
+            evaluation.estimate(),
+            watch::said(&watched)
+        ));
         let row = metrics::Row {
             num_tokens: self.state.num_tokens,
             terms: evaluation.terms.clone(),
+            drift: watched,
             ..Default::default()
         };
-        self.progress
-            .line(&format!("start  validation {} (95 %)", evaluation.estimate()));
         self.save(row.validated(&evaluation))
     }
 
@@ -221,11 +227,21 @@ impl<'a> Run<'a> {
             self.journal.forget(overtaken);
         }
         let questions = self.questions();
-        let Some(evaluated) = self.evaluate(None, &questions)? else {
+        let Some(mut evaluated) = self.evaluate(None, &questions)? else {
             return Ok(());
         };
+        let Some(penalties) = self.penalties(&questions)? else {
+            return Ok(());
+        };
+        for (evaluation, penalty) in evaluated.evaluations.iter_mut().zip(&penalties) {
+            evaluation.terms.extend(penalty.map(|kl| ("kl".to_string(), kl)));
+        }
         let evaluations = &evaluated.evaluations;
-        let fitness = self.compare(evaluations);
+        let mut fitness = self.compare(evaluations);
+        let weight = self.plan.config.drift.penalty;
+        for (fitness, penalty) in fitness.iter_mut().zip(penalties) {
+            *fitness = penalty.map_or(Fitness::FAILED, |kl| Fitness::new(fitness.value() - weight * kl));
+        }
         let step = self.strategy.tell(&fitness);
         let done = self.strategy.generation();
         self.state.rollouts += evaluated.rollouts.len();
@@ -250,12 +266,13 @@ impl<'a> Run<'a> {
         );
         let every = self.plan.config.run.validate_every;
         if self.state.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
-            let Some(evaluation) = self.validate()? else {
+            let Some((evaluation, watched)) = self.validate()? else {
                 // The journal knows the generation; it is told again when the run goes on.
                 return Ok(());
             };
-            text += &format!("  validation {} (95 %)", evaluation.estimate());
+            text += &format!("  validation {} (95 %){}", evaluation.estimate(), watch::said(&watched));
             row = row.validated(&evaluation);
+            row.drift = watched;
             if self.state.worse >= diagnosis::COLLAPSED
                 && self.plan.config.run.stop_on_collapse
                 && self.state.stop.is_none()
@@ -399,7 +416,7 @@ impl<'a> Run<'a> {
         Questions {
             samples: config.samples_of_candidates(),
             of_samples: config.reward.of_samples,
-            by_train_judge: true,
+            asks: Asks::Candidates,
             ..Questions::new(
                 Split::Train,
                 indices,
@@ -408,13 +425,115 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Judges the mean on the validation split, and keeps and exports it if it is the best so far.
-    fn validate(&mut self) -> Result<Option<Evaluation>> {
+    /// The divergence of each candidate from the reference on the first of these prompts, where it is a penalty; none of one whose
+    /// probabilities are no finite numbers. Nothing at all where the run was asked to end.
+    fn penalties(&mut self, questions: &Questions) -> Result<Option<Vec<Option<f64>>>> {
+        let drift = &self.plan.config.drift;
+        if drift.penalty == 0.0 {
+            return Ok(Some(Vec::new()));
+        }
+        let mut indices = questions.indices.clone();
+        indices.truncate(drift.texts);
+        let asked = Questions {
+            asks: Asks::Drift,
+            ..Questions::new(Split::Train, indices, questions.seed)
+        };
+        let Some(evaluated) = self.evaluate(None, &asked)? else {
+            return Ok(None);
+        };
+        self.count_reference(&evaluated.evaluations[0]);
+        let known = |evaluation: &Evaluation| {
+            (evaluation.failed == 0 && !evaluation.fitness.is_failed()).then(|| evaluation.fitness.value())
+        };
+        Ok(Some(evaluated.evaluations.iter().map(known).collect()))
+    }
+
+    /// Counts what the reference's texts cost, which a candidate has just been asked about: each was read once as it was written, and once as it
+    /// was scored.
+    fn count_reference(&mut self, evaluation: &Evaluation) {
+        self.state.num_tokens += 2 * (evaluation.prompt_tokens + evaluation.completion_tokens);
+    }
+
+    /// Looks at what is watched beside the task, for each of some search vectors. `evaluations` are those of the task on the same split.
+    fn watch(&mut self, thetas: &[Vec<f64>], split: Split, evaluations: &[Evaluation]) -> Result<Option<Vec<Columns>>> {
+        let config = &self.plan.config;
+        let mut columns = vec![Columns::new(); thetas.len()];
+        if !config.drift.watches() {
+            return Ok(Some(columns));
+        }
+        let examples = self.objective.examples(split);
+        for (columns, evaluation) in columns.iter_mut().zip(evaluations) {
+            let texts = (examples * config.samples_of_mean()).max(1) as f64;
+            columns.insert("mean_length".into(), evaluation.completion_tokens as f64 / texts);
+        }
+        if config.drift.texts > 0 {
+            let mut indices: Vec<usize> = (0..examples).collect();
+            self.seed.named("drift prompts").shuffle(&mut indices);
+            indices.truncate(config.drift.texts);
+            let questions = Questions {
+                asks: Asks::Drift,
+                ..Questions::new(split, indices, self.seed)
+            };
+            let Some(evaluated) = self.evaluate(Some(thetas.to_vec()), &questions)? else {
+                return Ok(None);
+            };
+            if self.strategy.generation() == 0 || split == Split::Test {
+                self.count_reference(&evaluated.evaluations[0]);
+            }
+            for (columns, evaluation) in columns.iter_mut().zip(&evaluated.evaluations) {
+                watch::divergence(columns, evaluation);
+            }
+        }
+        for (task, name) in config.drift.tasks.keys().enumerate() {
+            let questions = Questions {
+                asks: Asks::OffTask(task),
+                ..Questions::whole(config, split, self.objective.off_task_examples(task, split))
+            };
+            let Some(evaluated) = self.evaluate(Some(thetas.to_vec()), &questions)? else {
+                return Ok(None);
+            };
+            for (columns, evaluation) in columns.iter_mut().zip(&evaluated.evaluations) {
+                if !evaluation.fitness.is_failed() {
+                    columns.insert(format!("off_task/{name}"), evaluation.fitness.value());
+                }
+            }
+        }
+        Ok(Some(columns))
+    }
+
+    /// Judges the mean on the validation split, looks at what is watched beside it, and keeps and exports it if it is the best so far and not too
+    /// far from the start. One that is ends the run.
+    fn validate(&mut self) -> Result<Option<(Evaluation, Columns)>> {
         let theta = self.strategy.mean().to_vec();
         let Some(evaluations) = self.judge(vec![theta.clone()], Split::Validation)? else {
             return Ok(None);
         };
+        let Some(watched) = self.watch(std::slice::from_ref(&theta), Split::Validation, &evaluations)? else {
+            return Ok(None);
+        };
+        let watched = watched.into_iter().next().expect("one for one");
         let evaluation = evaluations.into_iter().next().expect("one for one");
+        let is_start = self.strategy.generation() == 0;
+        let of_start = self.metrics.rows().first().map_or(&watched, |row| &row.drift);
+        let too_far = watch::too_far(&self.plan.config.drift, &watched, of_start);
+        if let Some(why) = &too_far {
+            if is_start {
+                return Err(Error::config(format!(
+                    "before the first generation {why}; raise the limit, or take another reference"
+                )));
+            }
+            if self
+                .state
+                .stop
+                .as_ref()
+                .is_none_or(|stop| stop.outcome == Outcome::Finished)
+            {
+                self.state.stop = Some(Ending::new(
+                    Outcome::Stopped,
+                    format!("{why}; the best mean within it is kept"),
+                ));
+            }
+        }
         if diagnosis::is_clearly_worse(&evaluation, &self.state.best.rewards) {
             self.state.worse += 1;
         } else {
@@ -423,8 +542,8 @@ impl<'a> Run<'a> {
         // Of equals the later one, since the search has moved on from there. But what is no better than the start has learned
         // nothing that the split can see, and the start is the safer of the two.
         let (found, best) = (evaluation.fitness.value(), self.state.best.validation.value());
-        let is_start = self.strategy.generation() == 0;
-        if is_start || found > best || (found == best && self.state.best.generation > 0) {
+        let is_better = found > best || (found == best && self.state.best.generation > 0);
+        if is_start || (is_better && too_far.is_none()) {
             self.state.best = Mean {
                 generation: self.strategy.generation(),
                 theta,
@@ -436,7 +555,7 @@ impl<'a> Run<'a> {
                 self.keep_best()?;
             }
         }
-        Ok(Some(evaluation))
+        Ok(Some((evaluation, watched)))
     }
 
     fn keep_best(&self) -> Result<()> {
@@ -459,6 +578,8 @@ impl<'a> Run<'a> {
     /// was asked to end there is no result, and it stops.
     fn evaluate(&mut self, thetas: Option<Vec<Vec<f64>>>, questions: &Questions) -> Result<Option<Evaluated>> {
         let (generation, split) = (self.strategy.generation(), questions.split);
+        // What only watches is asked again by a run that goes on; the journal knows its rollouts by split alone.
+        let of_task = matches!(questions.asks, Asks::Candidates | Asks::Mean);
         let strategy = self.strategy.as_ref();
         // One rank cannot drift from itself.
         let digest = if self.ranks.size() > 1 {
@@ -474,12 +595,18 @@ impl<'a> Run<'a> {
             },
             questions,
             digest: &digest,
-            known: self.journal.take(generation, split),
-            racing: self.plan.config.run.racing && thetas.is_none(),
+            known: if of_task {
+                self.journal.take(generation, split)
+            } else {
+                Vec::new()
+            },
+            racing: self.plan.config.run.racing && thetas.is_none() && of_task,
         };
         let journal = &mut self.journal;
         let mut record = |rollouts: &[Rollout]| {
-            journal.record(generation, split, rollouts);
+            if of_task {
+                journal.record(generation, split, rollouts);
+            }
             Ok(())
         };
         let mut go_on = || !interrupt::requested();
@@ -531,6 +658,8 @@ impl<'a> Run<'a> {
     /// The test split, once: the start and the chosen mean on the same examples.
     fn finish(&mut self) -> Result<(Row, Outcome)> {
         let stop = self.state.stop.clone().expect("the loop ends with a reason");
+        let thetas = vec![self.plan.start.clone(), self.state.best.theta.clone()];
+        let mut watched = None;
         let tested = if stop.outcome == Outcome::Interrupted {
             None
         } else {
@@ -538,10 +667,11 @@ impl<'a> Run<'a> {
                 "testing the start and the mean of generation {}",
                 self.state.best.generation
             ));
-            self.judge(
-                vec![self.plan.start.clone(), self.state.best.theta.clone()],
-                Split::Test,
-            )?
+            let tested = self.judge(thetas.clone(), Split::Test)?;
+            if let Some(evaluations) = &tested {
+                watched = self.watch(&thetas, Split::Test, evaluations)?;
+            }
+            tested.filter(|_| watched.is_some())
         };
         let stop = if tested.is_none() {
             Outcome::Interrupted.into()
@@ -591,6 +721,11 @@ impl<'a> Run<'a> {
             row.gain_se = Some(gain_se);
             (row.gain_low, row.gain_high) = ends(Estimate::of_gain(&mean_of_run.rewards, &start.rewards));
             row.test_examples = start.rewards.len();
+        }
+        if let Some([start, mean_of_run]) = watched.as_deref() {
+            row.drift = mean_of_run.clone();
+            row.drift
+                .extend(start.iter().map(|(name, value)| (format!("start_{name}"), *value)));
         }
         self.progress.finish();
         if self.ranks.is_root() {

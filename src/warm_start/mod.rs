@@ -34,7 +34,7 @@ const SAVED_EVERY: u64 = 20;
 
 /// Where the adapter of a warm start in `directory` lies.
 pub fn adapter_of(directory: &Path) -> PathBuf {
-    directory.join("adapter")
+    directory.join(WarmStartConfig::ADAPTER)
 }
 
 /// Learns, and writes what was learned into `directory`. None when `go_on` says no before it is through; the same call then goes on from there.

@@ -21,6 +21,7 @@ fi
 "$venv/bin/python" make_gguf.py
 "$venv/bin/python" make_peft.py
 "$venv/bin/python" make_warm_start.py
+"$venv/bin/python" make_drift.py
 "$venv/bin/python" make_smollm2.py
 "$venv/bin/python" make_chat_templates.py
 "$venv/bin/python" make_pycma.py
