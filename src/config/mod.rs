@@ -235,6 +235,16 @@ impl RunConfig {
         self.model.adapter.iter().chain(mixed).map(PathBuf::as_path)
     }
 
+    /// Every reward model that the config names as a judge, once.
+    pub fn reward_models(&self) -> BTreeSet<PathBuf> {
+        let of_task = self.task.judges().map(|(judge, train)| [Some(judge), train]);
+        let of_task = of_task.into_iter().flatten().flatten();
+        let judges = of_task.chain(self.reward.terms.values().cloned());
+        judges
+            .filter_map(|judge| judge.reward_model().map(PathBuf::from))
+            .collect()
+    }
+
     /// SHA-256 of the keys that decide the run.
     pub fn digest(&self) -> String {
         sha256(format!("{:?}", self.deciding_keys()))
