@@ -291,14 +291,14 @@ fn rows_that_cannot_be_scored_are_named() {
 fn house(judge: &str) -> House {
     let house = House::new(&tiny_model());
     let questions = ["a colour", "a fruit", "a town", "a tool", "a river", "a bird"];
-    let rows: String = (0..24)
+    let rows: String = (0..80)
         .map(|at| format!("{}\n", json!({ "q": format!("Name {} {at}.", questions[at % 6]) })))
         .collect();
     fs::write(house.folder.path().join("rows.jsonl"), rows).expect("a file");
     let config = format!(
-        "name = 'tiny'\n[model]\npath = 'tiny.gguf'\n[space]\nkind = 'spectral'\nrank = 2\n[strategy]\nkind = 'cma-es'\npopulation = 8\nsigma = 0.3\n\
-         [task]\nkind = 'jsonl'\ntrain = 'rows.jsonl'\nprompt = '{{q}}'\nvalidation_size = 6\ntest_size = 6\njudge = {judge}\n\
-         [generation]\nmax_new_tokens = 12\n[run]\ngenerations = 10\nprompts = 6\nvalidate_every = 2\n"
+        "name = 'tiny'\n[model]\npath = 'tiny.gguf'\n[space]\nkind = 'spectral'\nrank = 2\n[strategy]\nkind = 'cma-es'\npopulation = 8\nsigma = 1.0\n\
+         [task]\nkind = 'jsonl'\ntrain = 'rows.jsonl'\nprompt = '{{q}}'\nvalidation_size = 24\ntest_size = 32\njudge = {judge}\n\
+         [generation]\nmax_new_tokens = 12\n[run]\ngenerations = 20\nprompts = 6\nvalidate_every = 2\n"
     );
     fs::write(house.config(), config).expect("a config");
     house
@@ -308,10 +308,10 @@ fn judged_by(case: &str, settings: &str) -> String {
     format!("{{ reward_model = '{}'{settings} }}", fixture(case).display())
 }
 
-/// The mean's validation reward rises over its start, and so does that of the test split; and the same run again is the same to the last bit, whatever batches the judge's thread came to.
+/// The mean's reward rises on validation, and on the test split by more than chance would have it.
 #[test]
 fn a_run_against_a_reward_model_rises() {
-    let house = house(&judged_by("llama-reward", ""));
+    let house = house(&judged_by("llama-reward", "")).with(&["strategy.population=16", "run.prompts=12"]);
     let run = house.run("risen");
     house.finish(0, &run);
     let result: Value = json(&run.join("result.json"));
@@ -324,14 +324,63 @@ fn a_run_against_a_reward_model_rises() {
         number("gain_low"),
         number("gain_high")
     );
-    assert!(number("best_validation") > number("start_validation") + 0.5);
-    assert!(number("gain_low") > 0.0);
+    assert!(number("best_validation") > number("start_validation") + 1.0);
+    assert!(number("gain_low") > 0.5);
     let plan = fs::read_to_string(run.join("plan.json")).expect("a plan");
     assert!(plan.contains("llama-reward"), "its sum is among the inputs: {plan}");
+}
 
-    let again = house.run("again");
-    house.finish(0, &again);
-    assert_same(&end_state(&again), &end_state(&run), "the same run twice");
+/// On one thread and on two, whatever batches the judge's thread came to: by itself, and as the search's judge beside another of the
+/// same model, with a term of it.
+#[test]
+fn a_run_is_the_same_on_one_thread_and_on_two() {
+    let judge = judged_by("llama-reward", "");
+    let several = [
+        format!("task.train_judge={judge}"),
+        format!(
+            "reward.terms.other={}",
+            judged_by("llama-reward", ", precision = 'int4'")
+        ),
+        "reward.terms.short={ length = 10 }".into(),
+    ];
+    let several: Vec<&str> = several.iter().map(String::as_str).collect();
+    for (name, set) in [("alone", &[][..]), ("several", &several)] {
+        let house = house(&judge).with(&["run.generations=3"]).with(set);
+        let states = ["1", "2"].map(|threads| {
+            let run = house.run(&format!("{name} {threads}"));
+            let mut align = house.align(0, &run);
+            succeeded(&align.env("OMP_NUM_THREADS", threads).output().expect("the binary runs"));
+            end_state(&run)
+        });
+        assert_same(&states[1], &states[0], name);
+        let rollouts = String::from_utf8_lossy(&states[0]["rollouts.jsonl"]).into_owned();
+        let first: Value = serde_json::from_str(rollouts.lines().next().expect("a rollout")).expect("JSON");
+        assert_eq!(
+            first["terms"]["other"].is_f64(),
+            name == "several" && first["split"] != "train",
+            "{first}"
+        );
+    }
+}
+
+/// How much memory it may take is the machine's affair; what it says, and in how many bits, is the run's.
+#[test]
+fn a_run_goes_on_with_another_memory_and_not_with_another_model() {
+    let (_folder, model) = changed("llama-reward", &|_| (), &[]);
+    let house = house(&format!("{{ reward_model = '{}', memory_gib = 0.5 }}", model.display()));
+    let run = house.run("run");
+    house.finish(0, &run.with_file_name("whole"));
+    let go_on = |set: &[&str]| {
+        let set = set.iter().flat_map(|set| ["--set", set]);
+        let output = house.align(0, &run).args(set).output().expect("the binary runs");
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), told)
+    };
+    assert!(go_on(&[]).0);
+    let (is_through, told) = go_on(&["task.judge.memory_gib=0.25"]);
+    assert!(is_through, "{told}");
+    let (is_through, told) = go_on(&["task.judge.precision=bf16"]);
+    assert!(!is_through && told.contains("task.judge.precision"), "{told}");
 }
 
 #[test]
@@ -393,6 +442,36 @@ fn essa_judge_scores_stored_responses() {
     );
 }
 
+/// Whole conversations, whose last turn is the response.
+#[test]
+fn essa_judge_reads_conversations() {
+    let house = house(&judged_by("llama-reward", ", precision = 'f32'"));
+    let folder = house.folder.path();
+    let config = fs::read_to_string(house.config()).expect("a config");
+    fs::write(house.config(), config.replace("prompt = '{q}'", "messages = 'm'")).expect("a config");
+    let expected = reference("llama-reward").conversations;
+    let lines: Vec<String> = expected
+        .iter()
+        .map(|one| {
+            let response = one.messages.as_array().and_then(|turns| turns.last()).expect("a turn");
+            json!({"m": one.messages, "response": response["content"]}).to_string()
+        })
+        .collect();
+    let (input, output) = (folder.join("in.jsonl"), folder.join("out.jsonl"));
+    fs::write(&input, lines.join("\n")).expect("a file");
+    let config = house.config();
+    let [task, input, out] = [&config, &input, &output].map(|path| path.to_str().expect("a path"));
+    succeeded(&essa(&["judge", "--task", task, "--input", input, "--output", out]));
+    let text = fs::read_to_string(&output).expect("a file");
+    let judged = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let found: Vec<f32> = judged
+        .map(|row| row["reward"].as_f64().expect("a reward") as f32)
+        .collect();
+    assert_scores("conversations", &found, &expected);
+}
+
 /// One clear sentence, before a model is loaded and before anything is written; by a run and by its forecast.
 #[test]
 fn a_judge_that_cannot_judge_is_refused_before_anything_is_spent() {
@@ -403,7 +482,13 @@ fn a_judge_that_cannot_judge_is_refused_before_anything_is_spent() {
     );
     let silent = changed("llama-reward", &|_| (), &["tokenizer.json"]);
     let formless = changed("llama-reward", &|_| (), &["chat_template.jinja"]);
+    let foreign = of_more_tokens(false);
     for (path, settings, words) in [
+        (
+            foreign.1.clone(),
+            "",
+            "writes tokens up to 260, and its vocabulary has 260",
+        ),
         (
             two.1.clone(),
             "",
@@ -421,28 +506,72 @@ fn a_judge_that_cannot_judge_is_refused_before_anything_is_spent() {
         ),
     ] {
         let house = house(&format!("{{ reward_model = '{}'{settings} }}", path.display()));
-        let run = house.run("run");
-        for flags in [&[][..], &["--dry-run"]] {
-            let done = house.align(0, &run).args(flags).output().expect("the binary runs");
-            let told = String::from_utf8_lossy(&done.stderr);
-            let said = told.lines().filter(|line| line.contains("essa:")).count();
-            assert!(
-                !done.status.success() && told.contains(words) && said == 1,
-                "{words}: {told}"
-            );
-            assert!(!run.join("config.toml").exists(), "nothing is left");
-        }
+        let told = refused(&house);
+        assert!(told.contains(words), "{words}: {told}");
     }
-    // A classifier as the policy.
+    // A special token more is what a padding is to many, and is never written.
+    let padded = house(&format!("{{ reward_model = '{}' }}", of_more_tokens(true).1.display()));
+    let forecast = padded.align(0, &padded.run("run")).arg("--dry-run").output();
+    succeeded(&forecast.expect("the binary runs"));
+    // Wherever it judges.
+    for key in ["task.train_judge", "reward.terms.liked"] {
+        let set = format!("{key}={{ reward_model = '{}' }}", two.1.display());
+        let house = house("'number'").with(&["task.answer=q", &set]);
+        let told = refused(&house);
+        assert!(told.contains("the classifier has 2 labels"), "{told}");
+    }
+    // A classifier as the policy, or to be trained.
     let house =
         house(&judged_by("llama-reward", "")).with(&[&format!("model.path={}", fixture("llama-reward").display())]);
-    for flags in [&[][..], &["--dry-run"]] {
-        let done = house
-            .align(0, &house.run("run"))
-            .args(flags)
-            .output()
-            .expect("the binary runs");
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert!(!done.status.success() && told.contains("is a classifier"), "{told}");
+    let told = refused(&house);
+    assert!(told.contains("is a classifier"), "{told}");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("sft.toml");
+    fs::write(
+        folder.path().join("rows.jsonl"),
+        "{\"instruction\": \"a\", \"output\": \"b\"}\n".repeat(40),
+    )
+    .expect("rows");
+    let model = fixture("llama-reward");
+    let text = format!(
+        "[model]\npath = '{}'\n[data]\ntrain = 'rows.jsonl'\nvalidation_size = 8\n",
+        model.display()
+    );
+    fs::write(&config, text).expect("a config");
+    let out = folder.path().join("out");
+    let [config, out] = [&config, &out].map(|path| path.to_str().expect("a path"));
+    let done = essa(&["warm-start", config, "--out", out]);
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && told.contains("is a classifier"), "{told}");
+}
+
+/// What a run and its forecast say, which both refuse in one sentence and leave nothing behind.
+fn refused(house: &House) -> String {
+    let run = house.run("run");
+    let told = [&[][..], &["--dry-run"]].map(|flags| {
+        let done = house.align(0, &run).args(flags).output().expect("the binary runs");
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        let said = told.lines().filter(|line| line.contains("essa:")).count();
+        assert!(!done.status.success() && said == 1, "{told}");
+        assert!(!run.join("config.toml").exists(), "nothing is left");
+        told
+    });
+    let sentence = |told: &str| told.lines().find(|line| line.contains("essa:")).map(String::from);
+    assert_eq!(sentence(&told[0]), sentence(&told[1]));
+    told[0].clone()
+}
+
+/// The Llama with two tokens more in its tokenizer than before, and one more than in its vocabulary; that one is special or is not.
+fn of_more_tokens(special: bool) -> (tempfile::TempDir, PathBuf) {
+    let (folder, path) = changed("llama-reward", &|_| (), &[]);
+    let tokenizer = path.join("tokenizer.json");
+    let mut changed: Value = json(&tokenizer);
+    let added = changed["added_tokens"].as_array_mut().expect("tokens");
+    for (id, content, special) in [(259, "<|pad|>", true), (260, "more", special)] {
+        let mut token = added[0].clone();
+        (token["id"], token["content"], token["special"]) = (json!(id), json!(content), json!(special));
+        added.push(token);
     }
+    fs::write(&tokenizer, changed.to_string()).expect("a file");
+    (folder, path)
 }

@@ -265,7 +265,7 @@ impl RunConfig {
         let mut keys = BTreeMap::new();
         let table = toml::Value::try_from(self).expect("a config is a TOML table");
         flatten("", &table, &mut keys);
-        MACHINE_KEYS.iter().for_each(|key| drop(keys.remove(*key)));
+        keys.retain(|key, _| !MACHINE_KEYS.contains(&key.as_str()) && !key.ends_with(MEMORY_OF_A_JUDGE));
         keys
     }
 
@@ -413,6 +413,9 @@ impl RunConfig {
 
 /// What a machine may spend on a run: no result hangs on them.
 const MACHINE_KEYS: [&str; 2] = ["model.threads", "model.cache_gib"];
+
+/// The same of a reward model, wherever a config names one.
+const MEMORY_OF_A_JUDGE: &str = ".memory_gib";
 
 /// `section.key = value` for everything in a table.
 fn flatten(place: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {

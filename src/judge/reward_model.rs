@@ -1,6 +1,7 @@
 //! A reward model as judge: a classifier of one label, beside the policy's model, reads the whole conversation and gives it a number. It
 //! has an engine and a thread of its own, which takes whatever responses have ended meanwhile as one batch, so the policy's engine goes on
-//! writing; both use the same cores. Its weights and its cache together stay within `memory_gib`.
+//! writing; both use the same cores. Its weights and its cache together stay within `memory_gib`. Judges of one process with the same
+//! settings share model and thread.
 //!
 //! ```toml
 //! judge = { reward_model = "my-reward-model", precision = "int8", memory_gib = 4.0 }
@@ -18,9 +19,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use std::time::Duration;
 const ROWS: usize = 128;
 
 /// Settings, as a config spells them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
     reward_model: PathBuf,
@@ -65,16 +66,35 @@ impl Settings {
         self.precision.into()
     }
 
-    /// The model, if it can judge: it has one score, a tokenizer and a template, and memory for it all.
+    /// The model, if it can judge: it has one score, a tokenizer of its own and a template, and memory for it all.
     fn check(&self) -> Result<Weights> {
         let weights = Weights::open(&self.reward_model)?;
         weights.expect_score_head()?;
+        let text = Text::of(&weights)?;
         let probe = [Message::user("a"), Message::assistant("b")];
-        Text::of(&weights)?
-            .told_ids(&probe)
-            .map_err(|error| Error::file(&self.reward_model, error.to_string()))?;
+        let told = text.told_ids(&probe);
+        let told = told.map_err(|error| Error::file(&self.reward_model, error.to_string()))?;
+        let most = told.into_iter().chain(text.largest_of_plain_text()).max().unwrap_or(0);
+        let vocab = weights.config().vocab;
+        if most as usize >= vocab {
+            return Err(Error::file(
+                &self.reward_model,
+                format!(
+                    "its tokenizer writes tokens up to {most}, and its vocabulary has {vocab}; expected the tokenizer that the model was trained with"
+                ),
+            ));
+        }
         self.cache_bytes(&weights)?;
         Ok(weights)
+    }
+
+    fn load(&self) -> Result<LanguageModel> {
+        let weights = self.check()?;
+        let limits = Limits {
+            cache_bytes: self.cache_bytes(&weights)?,
+            rows: ROWS,
+        };
+        LanguageModel::load(weights, self.options(), limits)
     }
 
     /// What the weights leave of the memory.
@@ -102,62 +122,56 @@ impl Kind for Settings {
     }
 
     fn begin(&self, _: usize) -> Result<Box<dyn Judge>> {
-        let weights = self.check()?;
-        let limits = Limits {
-            cache_bytes: self.cache_bytes(&weights)?,
-            rows: ROWS,
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|(_, reader)| reader.strong_count() > 0);
+        let mut known = open.iter().filter(|(settings, _)| settings == self);
+        let reader = match known.find_map(|(_, reader)| reader.upgrade()) {
+            Some(reader) => reader,
+            None => {
+                let reader = Arc::new(Reader::start(self.load()?));
+                open.push((self.clone(), Arc::downgrade(&reader)));
+                reader
+            }
         };
-        let opened = LanguageModel::load(weights, self.options(), limits)?;
-        Ok(Box::new(RewardModel::start(opened)))
+        Ok(Box::new(RewardModel::of(reader)))
     }
 }
 
+/// The models that judges of this process read with: a run's `judge` and `train_judge` may name the same one, which then is loaded once.
+static OPEN: Mutex<Vec<(Settings, Weak<Reader>)>> = Mutex::new(Vec::new());
+
 /// The running judge.
 struct RewardModel {
-    asked: Option<Sender<Response>>,
+    reader: Arc<Reader>,
+    outbox: Sender<(usize, Verdict)>,
     judged: Receiver<(usize, Verdict)>,
     /// Tickets without a verdict yet.
     outstanding: BTreeSet<usize>,
     ends: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl RewardModel {
-    fn start(opened: LanguageModel) -> Self {
-        let (asked, inbox) = channel::<Response>();
+    fn of(reader: Arc<Reader>) -> Self {
         let (outbox, judged) = channel();
-        let ends = Arc::new(AtomicBool::new(false));
-        let mut rater = Rater {
-            opened,
-            outbox,
-            ends: ends.clone(),
-        };
-        let work = move || {
-            while let Ok(first) = inbox.recv() {
-                let batch: Vec<Response> = std::iter::once(first).chain(inbox.try_iter()).collect();
-                if rater.ends.load(Ordering::Relaxed) {
-                    return;
-                }
-                rater.rate(&batch);
-            }
-        };
         Self {
-            asked: Some(asked),
+            reader,
+            outbox,
             judged,
             outstanding: BTreeSet::new(),
-            ends,
-            thread: Some(thread::spawn(work)),
+            ends: Arc::default(),
         }
     }
 }
 
 impl Judge for RewardModel {
     fn submit(&mut self, responses: Vec<Response>) {
-        let asked = self.asked.as_ref().expect("open until dropped");
         for response in responses {
             self.outstanding.insert(response.ticket);
-            // Where the thread is gone, `poll` says so.
-            let _ = asked.send(response);
+            self.reader.read(Unread {
+                response,
+                outbox: self.outbox.clone(),
+                ends: self.ends.clone(),
+            });
         }
     }
 
@@ -167,79 +181,122 @@ impl Judge for RewardModel {
         } else {
             wait
         };
-        loop {
-            match self.judged.recv_timeout(wait) {
-                Ok((ticket, verdict)) => {
-                    self.outstanding.remove(&ticket);
-                    sink(ticket, verdict);
-                }
-                Err(RecvTimeoutError::Timeout) => return,
-                Err(RecvTimeoutError::Disconnected) => {
-                    for ticket in std::mem::take(&mut self.outstanding) {
-                        sink(ticket, Verdict::failed("the reward model's thread ended"));
-                    }
-                    return;
-                }
-            }
+        while let Ok((ticket, verdict)) = self.judged.recv_timeout(wait) {
+            self.outstanding.remove(&ticket);
+            sink(ticket, verdict);
             wait = Duration::ZERO;
         }
     }
 }
 
 impl Drop for RewardModel {
+    /// What is not read yet is not read any more.
     fn drop(&mut self) {
         self.ends.store(true, Ordering::Relaxed);
-        drop(self.asked.take());
+    }
+}
+
+/// A thread that reads conversations for all judges of one model, and ends with the last of them.
+struct Reader {
+    inbox: Option<Sender<Unread>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Reader {
+    fn start(opened: LanguageModel) -> Self {
+        let (inbox, unread) = channel::<Unread>();
+        let mut rater = Rater { opened };
+        let work = move || {
+            while let Ok(first) = unread.recv() {
+                let batch = std::iter::once(first).chain(unread.try_iter());
+                let batch: Vec<Unread> = batch.filter(Unread::is_wanted).collect();
+                rater.rate(&batch);
+            }
+        };
+        Self {
+            inbox: Some(inbox),
+            thread: Some(thread::spawn(work)),
+        }
+    }
+
+    fn read(&self, unread: Unread) {
+        let inbox = self.inbox.as_ref().expect("open until dropped");
+        inbox.send(unread).expect("the thread outlives what it is asked");
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        drop(self.inbox.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// What the judge's thread has.
-struct Rater {
-    opened: LanguageModel,
+/// A response, and who waits for its verdict.
+struct Unread {
+    response: Response,
     outbox: Sender<(usize, Verdict)>,
     ends: Arc<AtomicBool>,
 }
 
+impl Unread {
+    fn is_wanted(&self) -> bool {
+        !self.ends.load(Ordering::Relaxed)
+    }
+
+    fn say(&self, verdict: Verdict) {
+        // Nobody listens any more where the run has ended.
+        let _ = self.outbox.send((self.response.ticket, verdict));
+    }
+}
+
+const PANICKED: &str = "the reward model panicked";
+
+/// What the reader's thread has.
+struct Rater {
+    opened: LanguageModel,
+}
+
 impl Rater {
-    /// Scores a batch; a conversation that cannot be scored fails alone.
-    fn rate(&mut self, batch: &[Response]) {
-        let (mut tickets, mut sequences) = (Vec::new(), Vec::new());
-        for response in batch {
-            match self.sequence(&response.example, &response.said) {
+    /// Scores a batch; a conversation that cannot be scored fails alone. Every response gets a verdict, unless nobody wants any.
+    fn rate(&mut self, batch: &[Unread]) {
+        let (mut readable, mut sequences) = (Vec::new(), Vec::new());
+        for unread in batch {
+            let Response { example, said, .. } = &unread.response;
+            let ids = catch_unwind(AssertUnwindSafe(|| self.sequence(example, said)));
+            match ids.unwrap_or_else(|_| Err(PANICKED.into())) {
                 Ok(ids) => {
-                    tickets.push(response.ticket);
+                    readable.push(unread);
                     sequences.push(ids);
                 }
-                Err(why) => self.say(response.ticket, Verdict::failed(why)),
+                Err(why) => unread.say(Verdict::failed(why)),
             }
         }
-        let mut missing: BTreeSet<usize> = tickets.iter().copied().collect();
-        let (outbox, ends) = (&self.outbox, &self.ends);
+        let mut missing: BTreeSet<usize> = (0..readable.len()).collect();
         let mut report = |some: Vec<(usize, f32)>| {
             for (index, score) in some {
                 let score = f64::from(score);
-                missing.remove(&tickets[index]);
-                let _ = outbox.send((tickets[index], Verdict::new(score, [("score", score)])));
+                missing.remove(&index);
+                readable[index].say(Verdict::new(score, [("score", score)]));
             }
             Ok(())
         };
         let engine = &mut self.opened.engine;
-        let mut go_on = || !ends.load(Ordering::Relaxed);
-        // A panic is a bug, which costs this batch its verdicts and no other.
+        let mut go_on = || readable.iter().any(|unread| unread.is_wanted());
+        // A panic is a bug, which costs this batch its verdicts and no other: the thread outlives it.
         let rated = catch_unwind(AssertUnwindSafe(|| {
             engine.rate_each(&sequences, None, &mut report, &mut go_on)
         }));
         let why = match rated {
             Ok(Ok(_)) => return,
             Ok(Err(error)) => error.to_string(),
-            Err(_) => "the reward model panicked".into(),
+            Err(_) => PANICKED.into(),
         };
-        missing
-            .into_iter()
-            .for_each(|ticket| self.say(ticket, Verdict::failed(why.clone())));
+        for index in missing {
+            readable[index].say(Verdict::failed(why.clone()));
+        }
     }
 
     /// The tokens of a whole conversation, if the model can read them.
@@ -270,14 +327,85 @@ impl Rater {
             None => Ok(ids),
         }
     }
-
-    fn say(&self, ticket: usize, verdict: Verdict) {
-        // Nobody listens any more where the run has ended.
-        let _ = self.outbox.send((ticket, verdict));
-    }
 }
 
 /// SHA-256 of a reward model's files.
 pub fn digest(path: &Path) -> Result<String> {
     Ok(Weights::open(path)?.digest()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::judge_all;
+
+    fn conversations() -> (Vec<(Arc<Example>, Said)>, Vec<f64>) {
+        let text = include_str!("../../tests/golden/fixtures/llama-reward/reference.json");
+        let golden: Value = serde_json::from_str(text).expect("JSON");
+        let read = |row: &Value| {
+            let mut messages: Vec<Message> = serde_json::from_value(row["messages"].clone()).expect("turns");
+            let said = Said::Text(messages.pop().expect("a turn").content);
+            let example = Example {
+                messages,
+                ..Example::default()
+            };
+            ((Arc::new(example), said), row["score"].as_f64().expect("a score"))
+        };
+        golden["conversations"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .map(read)
+            .unzip()
+    }
+
+    /// Of two judges with the same settings and tickets each gets its own verdicts, one of them goes on without the other, and the model
+    /// goes with the last.
+    #[test]
+    fn judges_of_the_same_settings_share_a_model() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures/llama-reward");
+        let open_reader = |settings: &Settings| {
+            let open = OPEN.lock().expect("no panic");
+            let known = open.iter().find(|(known, _)| known == settings);
+            known.map_or(0, |(_, reader)| reader.strong_count())
+        };
+        let settings = |memory_gib| Settings {
+            reward_model: folder.clone(),
+            precision: Precision::F32,
+            memory_gib,
+        };
+        let (one, other) = (settings(0.03), settings(0.04));
+        let begin = |settings: &Settings| settings.begin(1).expect("a judge");
+        let (mut first, mut second, third) = (begin(&one), begin(&one), begin(&other));
+        assert_eq!([open_reader(&one), open_reader(&other)], [2, 1]);
+
+        let (asked, scores) = conversations();
+        let response = |(ticket, at): (usize, usize)| Response {
+            ticket,
+            example: asked[at].0.clone(),
+            said: asked[at].1.clone(),
+        };
+        first.submit([(0, 0), (1, 1), (2, 2)].map(response).into());
+        second.submit([(0, 2), (1, 0), (2, 1)].map(response).into());
+        for (judge, order) in [(&mut first, [0, 1, 2]), (&mut second, [2, 0, 1])] {
+            let mut missing = BTreeSet::from([0, 1, 2]);
+            while !missing.is_empty() {
+                judge.poll(Duration::from_secs(60), &mut |ticket, verdict| {
+                    assert!(missing.remove(&ticket) && (verdict.reward - scores[order[ticket]]).abs() < 1e-4);
+                });
+            }
+        }
+        first.submit(vec![response((3, 0))]);
+        drop((first, third));
+        assert_eq!([open_reader(&one), open_reader(&other)], [1, 0]);
+        let verdicts = judge_all(&mut *second, asked.clone());
+        assert!(
+            verdicts
+                .iter()
+                .zip(&scores)
+                .all(|(found, score)| (found.reward - score).abs() < 1e-4)
+        );
+        drop(second);
+        assert_eq!(open_reader(&one), 0);
+    }
 }

@@ -115,6 +115,11 @@ impl Text {
         self.tokenizer.encode(&template.render(messages, false)?, true)
     }
 
+    /// As [`Tokenizer::largest_of_plain_text`].
+    pub fn largest_of_plain_text(&self) -> Option<u32> {
+        self.tokenizer.largest_of_plain_text()
+    }
+
     /// Tokens of the model's next turn where it says `answer`, and ends where `ends` says so: what the chat template writes between the prompt
     /// and the token that ends the turn, that one included.
     pub fn answer_ids(&self, messages: &[Message], answer: &str, ends: bool) -> Result<Vec<u32>> {
