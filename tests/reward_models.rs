@@ -510,8 +510,10 @@ fn a_judge_that_cannot_judge_is_refused_before_anything_is_spent() {
         assert!(told.contains(words), "{words}: {told}");
     }
     // A special token more is what a padding is to many, and is never written.
-    let padded = house(&format!("{{ reward_model = '{}' }}", of_more_tokens(true).1.display()));
-    let forecast = padded.align(0, &padded.run("run")).arg("--dry-run").output();
+    let (_folder, padded) = of_more_tokens(true);
+    let takes_it = house(&format!("{{ reward_model = '{}' }}", padded.display()));
+    let run = takes_it.run("run");
+    let forecast = takes_it.align(0, &run).arg("--dry-run").output();
     succeeded(&forecast.expect("the binary runs"));
     // Wherever it judges.
     for key in ["task.train_judge", "reward.terms.liked"] {
