@@ -9,6 +9,7 @@
 
 use super::kind::{Asked, Context, Kind, Opened, settings};
 use super::{Example, Judge, Response, Said, Verdict};
+use crate::digest::sha256;
 use crate::engine::Limits;
 use crate::error::{Error, Result};
 use crate::language_model::LanguageModel;
@@ -17,6 +18,7 @@ use crate::text::{Message, Text};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -329,9 +331,21 @@ impl Rater {
     }
 }
 
-/// SHA-256 of a reward model's files.
+/// SHA-256 of what a reward model's scores hang on: its weights, and the files that say how they and a conversation are read.
 pub fn digest(path: &Path) -> Result<String> {
-    Ok(Weights::open(path)?.digest()?.to_owned())
+    let mut whole = Weights::open(path)?.digest()?.to_owned();
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    ] {
+        let file = path.join(name);
+        if file.exists() {
+            whole += &sha256(fs::read(&file).map_err(Error::io(&file))?);
+        }
+    }
+    Ok(sha256(whole))
 }
 
 #[cfg(test)]
@@ -357,6 +371,19 @@ mod tests {
             .iter()
             .map(read)
             .unzip()
+    }
+
+    #[test]
+    fn a_template_is_part_of_the_model() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures/llama-reward");
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        for file in fs::read_dir(&folder).expect("a folder").flatten() {
+            fs::copy(file.path(), copy.path().join(file.file_name())).expect("a copy");
+        }
+        let before = digest(copy.path()).expect("a sum");
+        assert_eq!(before, digest(&folder).expect("a sum"));
+        fs::write(copy.path().join("chat_template.jinja"), "{{ messages[0].content }}").expect("a file");
+        assert_ne!(before, digest(copy.path()).expect("a sum"));
     }
 
     /// Of two judges with the same settings and tickets each gets its own verdicts, one of them goes on without the other, and the model
