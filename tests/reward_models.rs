@@ -529,11 +529,8 @@ fn a_judge_that_cannot_judge_is_refused_before_anything_is_spent() {
     assert!(told.contains("is a classifier"), "{told}");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = folder.path().join("sft.toml");
-    fs::write(
-        folder.path().join("rows.jsonl"),
-        "{\"instruction\": \"a\", \"output\": \"b\"}\n".repeat(40),
-    )
-    .expect("rows");
+    let row = |i: usize| format!("{}\n", json!({"instruction": format!("Say {i}."), "output": "b"}));
+    fs::write(folder.path().join("rows.jsonl"), (0..40).map(row).collect::<String>()).expect("rows");
     let model = fixture("llama-reward");
     let text = format!(
         "[model]\npath = '{}'\n[data]\ntrain = 'rows.jsonl'\nvalidation_size = 8\n",
