@@ -18,9 +18,15 @@ pub struct LanguageModel {
 }
 
 impl LanguageModel {
-    /// Opens and loads the model at `path`, a `.gguf` file or a Hugging Face folder.
+    /// Opens and loads the model at `path`, a `.gguf` file or a Hugging Face folder. A classifier is refused.
     pub fn open(path: &Path, options: LoadOptions, limits: Limits) -> Result<Self> {
         let weights = Weights::open(path)?;
+        weights.expect_language_head()?;
+        Self::load(weights, options, limits)
+    }
+
+    /// Loads an open model, or classifier.
+    pub fn load(weights: Weights, options: LoadOptions, limits: Limits) -> Result<Self> {
         let text = Text::open(&weights)?;
         let model = Transformer::load(&weights, options)?;
         Ok(Self {

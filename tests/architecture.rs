@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms from the top down; those of one line do not know each other. What a room uses stands below it.
-const FLOORS: [&[&str]; 21] = [
+const FLOORS: [&[&str]; 23] = [
     &["commands"],
     &["run"],
     &["report"],
@@ -16,9 +16,11 @@ const FLOORS: [&[&str]; 21] = [
     &["farm"],
     &["objective"],
     &["config"],
-    &["strategy", "language_model", "space"],
-    &["engine", "task"],
+    &["strategy", "space"],
+    &["task"],
     &["judge"],
+    &["language_model"],
+    &["engine"],
     &["adapter", "reward"],
     &["text"],
     &["model"],

@@ -364,7 +364,7 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::Architecture;
+    use crate::model::config::{Architecture, Head};
     use crate::seed::Seed;
 
     fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
@@ -481,6 +481,7 @@ mod tests {
             vocab: 10,
             rms_eps: 1e-5,
             context: 16,
+            head: Head::Language,
             tied: true,
             qkv_bias: false,
             o_bias: false,

@@ -15,7 +15,7 @@ use crate::adapter::peft::PeftAdapter;
 use crate::engine::Limits;
 use crate::error::Result;
 use crate::language_model::LanguageModel;
-use crate::model::{Device, LoadOptions, Precision};
+use crate::model::{Device, LoadOptions, Precision, Weights};
 use crate::space::Space;
 use crate::threads::{self, Node};
 use clap::Args;
@@ -45,14 +45,21 @@ pub struct ModelArguments {
 }
 
 impl ModelArguments {
-    /// Opens the model, and the adapter as a bank of one candidate.
+    /// Opens the model, and the adapter as a bank of one candidate. A classifier is refused.
     fn open(&self) -> Result<(LanguageModel, Option<AdapterBank>)> {
+        let weights = Weights::open(&self.model)?;
+        weights.expect_language_head()?;
+        self.load(weights)
+    }
+
+    /// The same of an open model, or classifier.
+    fn load(&self, weights: Weights) -> Result<(LanguageModel, Option<AdapterBank>)> {
         threads::set(self.threads, Node::ALONE);
         let options = LoadOptions {
             device: self.device,
             ..self.precision.into()
         };
-        let opened = LanguageModel::open(&self.model, options, Limits::of_cache(self.cache_gib))?;
+        let opened = LanguageModel::load(weights, options, Limits::of_cache(self.cache_gib))?;
         let bank = match &self.adapter {
             Some(directory) => {
                 let space = Space::frozen(&PeftAdapter::read(directory, opened.weights.config())?);

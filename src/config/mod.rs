@@ -326,6 +326,16 @@ impl RunConfig {
         own.into_iter().chain(others.map(PathBuf::as_path))
     }
 
+    /// Every reward model that the config names as a judge, once.
+    pub fn reward_models(&self) -> BTreeSet<PathBuf> {
+        let of_task = self.task.judges().map(|(judge, train)| [Some(judge), train]);
+        let of_task = of_task.into_iter().flatten().flatten();
+        let judges = of_task.chain(self.reward.terms.values().cloned());
+        judges
+            .filter_map(|judge| judge.reward_model().map(PathBuf::from))
+            .collect()
+    }
+
     /// SHA-256 of the keys that decide the run.
     pub fn digest(&self) -> String {
         sha256(format!("{:?}", self.deciding_keys()))
@@ -346,7 +356,7 @@ impl RunConfig {
         let mut keys = BTreeMap::new();
         let table = toml::Value::try_from(self).expect("a config is a TOML table");
         flatten("", &table, &mut keys);
-        MACHINE_KEYS.iter().for_each(|key| drop(keys.remove(*key)));
+        keys.retain(|key, _| !MACHINE_KEYS.contains(&key.as_str()) && !key.ends_with(MEMORY_OF_A_JUDGE));
         keys
     }
 
@@ -497,6 +507,9 @@ impl RunConfig {
 
 /// What a machine may spend on a run: no result hangs on them.
 const MACHINE_KEYS: [&str; 2] = ["model.threads", "model.cache_gib"];
+
+/// The same of a reward model, wherever a config names one.
+const MEMORY_OF_A_JUDGE: &str = ".memory_gib";
 
 /// `section.key = value` for everything in a table.
 fn flatten(place: &str, value: &toml::Value, keys: &mut BTreeMap<String, String>) {

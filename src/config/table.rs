@@ -82,8 +82,10 @@ fn resolve_judges(table: &mut toml::Table, folder: &Path) {
         }
     };
     let judge = |judge: &mut toml::Table| {
-        if let Some(path) = judge.get_mut("json_schema") {
-            resolve_path(path, folder);
+        for key in ["json_schema", "reward_model"] {
+            if let Some(path) = judge.get_mut(key) {
+                resolve_path(path, folder);
+            }
         }
         // A program's arguments may be anything; one that names a file beside the config is that file.
         if let Some(toml::Value::Array(arguments)) = judge.get_mut("command") {

@@ -10,7 +10,7 @@ mod sampling;
 use crate::adapter::AdapterBank;
 use crate::error::{Error, Result};
 use crate::model::kernels::{self, BLOCK, RowAddress};
-use crate::model::{AdapterRows, Batch, Transformer, Workspace};
+use crate::model::{AdapterRows, Batch, Head, Transformer, Workspace};
 use crate::seed::Seed;
 use cache::{Blocks, Table};
 use rayon::prelude::*;
@@ -237,6 +237,56 @@ impl Engine {
         self.run(sequences.collect(), bank, &mut report, go_on)
     }
 
+    /// What a classifier's head says of every sequence, in order: one number each, after its last token that is no padding.
+    /// Candidate 0 of the bank reads them.
+    pub fn rate(&mut self, sequences: &[Vec<u32>], bank: Option<&AdapterBank>) -> Result<Vec<f32>> {
+        let mut scores = vec![0.0; sequences.len()];
+        let mut keep = |some: Vec<(usize, f32)>| {
+            some.into_iter().for_each(|(index, score)| scores[index] = score);
+            Ok(())
+        };
+        self.rate_each(sequences, bank, &mut keep, &mut || true)?;
+        Ok(scores)
+    }
+
+    /// The same, handed over as [`Engine::generate_each`] hands over texts.
+    pub fn rate_each(
+        &mut self,
+        sequences: &[Vec<u32>],
+        bank: Option<&AdapterBank>,
+        report: &mut dyn FnMut(Vec<(usize, f32)>) -> Result<()>,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<bool> {
+        let Head::Score { pad } = self.model.config().head else {
+            return Err(Error::mismatch(
+                "the model has no score head; only a classifier with one label rates sequences",
+            ));
+        };
+        let sequences = sequences.iter().map(|tokens| {
+            // As transformers: of padding alone, the first token speaks.
+            let last = tokens.iter().rposition(|&token| Some(token) != pad).unwrap_or(0);
+            let tokens = tokens[..tokens.len().min(last + 1)].to_vec();
+            Sequence {
+                room: tokens.len(),
+                prompt: tokens.len(),
+                tokens,
+                cached: 0,
+                table: Table::default(),
+                candidate: 0,
+                work: Work::Rate { score: None },
+            }
+        });
+        let mut report = |some: Vec<(usize, Sequence)>| {
+            report(some.into_iter().map(|(index, done)| (index, done.score())).collect())
+        };
+        self.run(sequences.collect(), bank, &mut report, go_on)
+    }
+
+    /// Tokens that fit into the cache.
+    pub fn tokens_that_fit(&self) -> usize {
+        self.limits.cache_bytes / self.model.block_bytes() * BLOCK
+    }
+
     /// Brings every sequence to its end, in as few steps as memory allows, unless `go_on` says no.
     fn run<'a>(
         &mut self,
@@ -283,8 +333,14 @@ impl Engine {
         let context = self.model.config().context;
         let vocab = self.model.config().vocab;
         let affordable = self.limits.cache_bytes / self.model.block_bytes();
+        let is_classifier = self.model.config().head != Head::Language;
         for (index, sequence) in sequences.iter().enumerate() {
             let tokens = sequence.room;
+            if is_classifier != matches!(sequence.work, Work::Rate { .. }) {
+                return Err(Error::mismatch(
+                    "the model is a classifier, which rates sequences and has no next token",
+                ));
+            }
             if sequence.prompt == 0 {
                 return Err(Error::mismatch(format!(
                     "prompt {index} has no tokens; expected at least one"
@@ -368,10 +424,17 @@ impl Engine {
         for ((_, sequence), count) in active.iter_mut().zip(&counts) {
             sequence.cached += count;
         }
+        let (rated, wanted): (Vec<_>, Vec<_>) = wanted
+            .into_iter()
+            .partition(|(_, index)| matches!(active[*index].1.work, Work::Rate { .. }));
         // Greedy rows need no logits, only their largest.
         let (greedy, others): (Vec<_>, Vec<_>) =
             wanted.into_iter().partition(|(_, index)| active[*index].1.is_greedy());
         let of = |wanted: &[(usize, usize)]| wanted.iter().map(|(row, _)| *row).collect::<Vec<usize>>();
+        if !rated.is_empty() {
+            let scores = self.model.scores(work, &of(&rated))?;
+            self.answer(active, &rated, scores.into_iter().map(Answer::Score).collect());
+        }
         if !greedy.is_empty() {
             let likeliest = self.model.likeliest(work, &of(&greedy))?;
             let answers = likeliest.into_iter().map(Answer::Token);
@@ -439,6 +502,9 @@ enum Work<'a> {
     Score {
         log_probabilities: Vec<f32>,
     },
+    Rate {
+        score: Option<f32>,
+    },
 }
 
 /// What a row of logits is for.
@@ -450,6 +516,7 @@ enum Ask {
 enum Answer {
     Token(u32),
     LogProbability(f32),
+    Score(f32),
 }
 
 impl Ask {
@@ -465,7 +532,7 @@ impl Sequence<'_> {
     /// Tokens that the model has not read yet and has to.
     fn pending(&self) -> usize {
         match self.work {
-            Work::Write { .. } => self.tokens.len() - self.cached,
+            Work::Write { .. } | Work::Rate { .. } => self.tokens.len() - self.cached,
             // Nothing is asked after the last token of a scored text.
             Work::Score { .. } => (self.tokens.len() - 1).max(1) - self.cached,
         }
@@ -484,7 +551,7 @@ impl Sequence<'_> {
 
     fn wants_logits(&self, position: usize) -> bool {
         match self.work {
-            Work::Write { .. } => position + 1 == self.tokens.len(),
+            Work::Write { .. } | Work::Rate { .. } => position + 1 == self.tokens.len(),
             Work::Score { .. } => position + 1 >= self.prompt && position + 1 < self.tokens.len(),
         }
     }
@@ -503,6 +570,7 @@ impl Sequence<'_> {
             Work::Score { log_probabilities } => Ask::Score {
                 token: self.tokens[self.prompt + log_probabilities.len() + ahead],
             },
+            Work::Rate { .. } => unreachable!("a score needs no logits"),
         }
     }
 
@@ -519,6 +587,7 @@ impl Sequence<'_> {
                 }
             }
             (Work::Score { log_probabilities }, Answer::LogProbability(value)) => log_probabilities.push(value),
+            (Work::Rate { score }, Answer::Score(value)) => *score = Some(value),
             _ => unreachable!("each kind of work asks for its own kind of answer"),
         }
     }
@@ -527,6 +596,7 @@ impl Sequence<'_> {
         match &self.work {
             Work::Write { request, finish, .. } => finish.is_some() || request.max_new_tokens == 0,
             Work::Score { log_probabilities } => self.prompt + log_probabilities.len() == self.tokens.len(),
+            Work::Rate { score } => score.is_some(),
         }
     }
 
@@ -546,5 +616,12 @@ impl Sequence<'_> {
             unreachable!("asked of a text that was scored")
         };
         log_probabilities
+    }
+
+    fn score(self) -> f32 {
+        let Work::Rate { score } = self.work else {
+            unreachable!("asked of a sequence that was rated")
+        };
+        score.expect("a sequence that is done")
     }
 }

@@ -1,9 +1,10 @@
 //! The table of judges that a config can name. A new one is its file and its line here.
 
 use super::kind::{Context, Kind, Opened};
-use super::{answer, command, countdown, gsm8k, ifeval, letter, likelihood, math, preference, terms};
+use super::{answer, command, countdown, gsm8k, ifeval, letter, likelihood, math, preference, reward_model, terms};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
 /// A judge that a config can name.
 pub struct Listed {
@@ -43,6 +44,7 @@ judges! {
     "likeliest", "likeliest = \"correct\", \"correct_norm\", \"probability\" or \"log_probability\"", ["correct", "correct_norm", "probability", "log_probability"], "Whether the right option is the most probable one (by its sum of logarithms; by the sum divided by its bytes), and its probability among the options. Nothing is written.", likelihood::open_likeliest;
     "preference", "preference = \"dpo\", \"ln_dpo\", \"mapo\", \"bco\", \"accuracy\" or \"margin\", beta = 0.1, delta = 0.0", ["accuracy", "margin", "chosen", "rejected", "loss"], "How much more probable the chosen text of a pair is to a candidate than it was at the start of the search, and how much less the rejected one: the negative loss of DPO, of DPO with log-probabilities a token, of MaPO's margin without a reference, or of the binary classifier BCO (`delta`, its threshold, instead of a running mean), which also reads labels; or the share of pairs that are ordered right, a tie being half, or the margin. The reward is what the setting names, none of the terms by itself but for `accuracy` and `margin`. Nothing is written.", preference::open;
     "command", "command = [\"python3\", \"reward.py\"], timeout = \"30s\", copies = 1, batch = 1", [], "A program of one's own (docs/judging.md).", command::open;
+    "reward_model", "reward_model = \"PATH\", precision = \"int8\", memory_gib = 4.0", ["score"], "What a classifier of one label (LlamaForSequenceClassification, Qwen2ForSequenceClassification) says of the whole conversation, on the CPU beside the policy's model. `precision` is f32, bf16, int8 or int4; in int8 and int4 a score does not depend on which responses are judged together. Its weights and its cache stay within `memory_gib`, in each process.", reward_model::open;
     "matches", "matches = \"pattern\"", ["matches"], "Whether a regular expression matches the response.", terms::matches;
     "length", "length = 200, least = 0, unit = \"characters\" or \"words\"", ["length"], "1 for a response of at least `least` and at most `length` units, and less the further it is from that.", terms::length;
     "repetition", "repetition = 3", ["distinct"], "The share of the response's n-grams of words that are no repetition.", terms::repetition;
@@ -66,6 +68,11 @@ impl JudgeConfig {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The checkpoint of a reward model, where it is one.
+    pub fn reward_model(&self) -> Option<&Path> {
+        self.settings.get("reward_model")?.as_str().map(Path::new)
     }
 
     /// Names of its terms; none where they are only known from its answers.
@@ -161,6 +168,7 @@ mod tests {
             r#"{ command = ["python3", "r.py"], timeout = "5s", copies = 2 }"#,
             "{ length = 20, unit = \"words\" }",
             "{ repetition = 2 }",
+            "{ reward_model = \"m\", precision = \"bf16\", memory_gib = 0.5 }",
         ] {
             let config = read(text).expect(text);
             let written = toml::Value::from(config.clone());
@@ -181,6 +189,10 @@ mod tests {
             ("{ command = [\"x\"], timeout = \"soon\" }", "timeout"),
             ("{ command = [\"x\"], copys = 2 }", "copys"),
             ("{ number = 1 }", "number"),
+            ("\"reward_model\"", "reward_model"),
+            ("{ reward_model = \"m\", precision = \"int3\" }", "int3"),
+            ("{ reward_model = \"m\", memory_gib = 0.0 }", "memory_gib is 0"),
+            ("{ reward_model = \"m\", cache_gib = 1.0 }", "cache_gib"),
         ] {
             let told = read(text).expect_err(text);
             assert!(told.contains(expected), "{text}: {told}");

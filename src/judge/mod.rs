@@ -16,6 +16,7 @@ pub mod math;
 pub mod preference;
 pub mod process;
 pub mod reward;
+pub mod reward_model;
 pub mod terms;
 
 pub use beside::Beside;

@@ -18,6 +18,18 @@ pub enum Architecture {
     Qwen2,
 }
 
+/// What stands behind the last layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// `[vocab, hidden]`: the next token's logits.
+    Language,
+    /// `[1, hidden]`: one number for a whole sequence, after its last token.
+    Score {
+        /// The token that transformers takes for padding, wherever it came from: the sequence ends before those at its end.
+        pad: Option<u32>,
+    },
+}
+
 /// Sizes and constants of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -41,6 +53,8 @@ pub struct ModelConfig {
     pub rms_eps: f32,
     /// Longest sequence, in tokens.
     pub context: usize,
+    /// What it gives.
+    pub head: Head,
     /// Whether the head is the embedding.
     pub tied: bool,
     /// Biases on q, k and v.
@@ -85,6 +99,7 @@ impl ModelConfig {
         if json.flag("use_sliding_window", false)? {
             return Err(json.error("use_sliding_window is true; sliding-window attention is not supported"));
         }
+        let head = json.head()?;
         let hidden = json.size("hidden_size")?;
         let heads = json.size("num_attention_heads")?;
         let head_dim = match json.value.get("head_dim") {
@@ -103,7 +118,8 @@ impl ModelConfig {
             vocab: json.size("vocab_size")?,
             rms_eps: json.number_or("rms_norm_eps", 1e-6)? as f32,
             context: json.size_or("max_position_embeddings", 2048)?,
-            tied: json.flag("tie_word_embeddings", false)?,
+            head,
+            tied: json.flag("tie_word_embeddings", false)? && head == Head::Language,
             qkv_bias: architecture == Architecture::Qwen2 || llama_bias,
             o_bias: llama_bias,
             mlp_bias: json.flag("mlp_bias", false)?,
@@ -160,6 +176,7 @@ impl ModelConfig {
             vocab: vocab.ok_or_else(|| Error::file(gguf.path(), "tensor token_embd.weight is missing"))?,
             rms_eps: gguf.get_f32(&format!("{name}.attention.layer_norm_rms_epsilon"))?,
             context: size("context_length")?,
+            head: Head::Language,
             tied: !has("output.weight"),
             qkv_bias: has("blk.0.attn_q.bias"),
             o_bias: has("blk.0.attn_output.bias"),
@@ -225,10 +242,18 @@ impl ModelConfig {
 
     /// The tensor that the head multiplies with.
     pub fn head_name(&self) -> &'static str {
-        if self.tied {
-            "model.embed_tokens.weight"
-        } else {
-            "lm_head.weight"
+        match self.head {
+            Head::Language if self.tied => "model.embed_tokens.weight",
+            Head::Language => "lm_head.weight",
+            Head::Score { .. } => "score.weight",
+        }
+    }
+
+    /// `[out, in]` of that tensor.
+    pub fn head_shape(&self) -> [usize; 2] {
+        match self.head {
+            Head::Language => [self.vocab, self.hidden],
+            Head::Score { .. } => [1, self.hidden],
         }
     }
 
@@ -412,6 +437,37 @@ impl<'a> Json<'a> {
         let token = |value: &Value| value.as_u64().and_then(|token| u32::try_from(token).ok());
         let tokens: Option<Vec<u32>> = values.iter().map(token).collect();
         tokens.ok_or_else(|| self.error(format!("key `{key}` is {values:?}, expected token numbers")))
+    }
+
+    /// The head that `architectures` names; a config without it is a language model's.
+    fn head(&self) -> Result<Head> {
+        let named = match &self.value["architectures"] {
+            Value::Array(names) => names.first().unwrap_or(&Value::Null),
+            other => other,
+        };
+        match named.as_str() {
+            None if named.is_null() => return Ok(Head::Language),
+            // However the family before it is spelt, which `model_type` decides.
+            Some(name) if name.ends_with("ForCausalLM") => return Ok(Head::Language),
+            Some("LlamaForSequenceClassification" | "Qwen2ForSequenceClassification") => {}
+            _ => {
+                return Err(self.error(format!(
+                    "architectures is {named}; supported are LlamaForCausalLM and Qwen2ForCausalLM, and as reward models LlamaForSequenceClassification and Qwen2ForSequenceClassification"
+                )));
+            }
+        }
+        // As transformers counts them, for which a classifier that says nothing has two.
+        let labels = match &self.value["id2label"] {
+            Value::Object(labels) => labels.len(),
+            _ => self.size_or("num_labels", 2)?,
+        };
+        if labels != 1 {
+            return Err(self.error(format!(
+                "the classifier has {labels} labels, expected the one of a reward model (num_labels, id2label)"
+            )));
+        }
+        let pad = self.tokens("pad_token_id")?.first().copied();
+        Ok(Head::Score { pad })
     }
 
     /// Rotary frequencies: transformers 5 keeps everything in `rope_parameters`, transformers 4 has `rope_theta`

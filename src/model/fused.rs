@@ -9,6 +9,7 @@ use super::options::LoadOptions;
 use super::weights::Weights;
 use crate::digest::hex;
 use crate::error::Result;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// A model whose passes run through the kernels.
@@ -140,7 +141,7 @@ impl Fused {
     /// The next token's logits after chosen rows of the last [`Fused::forward`], `[rows, vocab]`.
     pub fn logits<'a>(&self, work: &'a mut FusedWorkspace, rows: &[usize]) -> Result<&'a mut [f32]> {
         self.fill_head(work, rows);
-        work.logits.resize(rows.len() * self.config.vocab, 0.0);
+        work.logits.resize(rows.len() * self.config.head_shape()[0], 0.0);
         self.head.product(&work.input, None, false, &mut work.logits)?;
         Ok(&mut work.logits)
     }
@@ -149,6 +150,26 @@ impl Fused {
     pub fn likeliest(&self, work: &mut FusedWorkspace, rows: &[usize]) -> Result<Vec<u32>> {
         self.fill_head(work, rows);
         self.head.argmax(&work.input)
+    }
+
+    /// As [`super::Transformer::scores`]. Each row by itself and in a fixed order: a library's product of one output
+    /// adds otherwise for other numbers of rows, and a score may not depend on its neighbours.
+    pub fn scores(&self, work: &FusedWorkspace, rows: &[usize]) -> Vec<f32> {
+        let hidden = self.config.hidden;
+        let mut weight = vec![0.0; hidden];
+        self.head.row(0, &mut weight);
+        let score = |&row: &usize| {
+            let mut x = vec![0.0; hidden];
+            kernels::rms_norm_row(
+                &work.x[row * hidden..][..hidden],
+                &self.norm,
+                self.config.rms_eps,
+                &mut x,
+            );
+            let products = x.iter().zip(&weight).map(|(x, w)| f64::from(*x) * f64::from(*w));
+            products.sum::<f64>() as f32
+        };
+        rows.par_iter().map(score).collect()
     }
 
     fn fill_head(&self, work: &mut FusedWorkspace, rows: &[usize]) {

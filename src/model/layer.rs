@@ -1,6 +1,6 @@
 //! The weights of a decoder layer, of the embedding and of the head, as they are read from a file.
 
-use super::config::Module;
+use super::config::{Head, ModelConfig, Module};
 use super::kernels::{Int4Group, PackedWeight};
 use super::linear::{Linear, Precision, RowSource};
 use super::options::LoadOptions;
@@ -75,14 +75,16 @@ impl Layer {
 pub(super) fn embedding(weights: &Weights, options: LoadOptions) -> Result<Option<Linear>> {
     let precision = embedding_precision(options.precision);
     let own = !weights.config().tied;
-    own.then(|| vocabulary_matrix(weights, "model.embed_tokens.weight", precision, options))
+    let shape = [weights.config().vocab, weights.config().hidden];
+    own.then(|| matrix(weights, "model.embed_tokens.weight", shape, precision, options))
         .transpose()
 }
 
 /// Loads the head.
 pub(super) fn head(weights: &Weights, options: LoadOptions) -> Result<Linear> {
-    let precision = head_precision(options.precision);
-    vocabulary_matrix(weights, weights.config().head_name(), precision, options)
+    let config = weights.config();
+    let precision = head_precision(config, options.precision);
+    matrix(weights, config.head_name(), config.head_shape(), precision, options)
 }
 
 /// Rows of the embedding are only looked up: nothing is gained by making them smaller than bf16.
@@ -93,11 +95,13 @@ fn embedding_precision(precision: Precision) -> Precision {
     }
 }
 
-/// In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24).
-fn head_precision(precision: Precision) -> Precision {
-    match precision {
-        Precision::Int4 => Precision::Int8,
-        other => other,
+/// In four bits the head of a small model costs a tenth of its perplexity (experiments/LOG.md, 2026-11-24). The single row of a score head
+/// is not worth any rounding.
+fn head_precision(config: &ModelConfig, precision: Precision) -> Precision {
+    match (config.head, precision) {
+        (Head::Score { .. }, _) => Precision::F32,
+        (Head::Language, Precision::Int4) => Precision::Int8,
+        (Head::Language, other) => other,
     }
 }
 
@@ -121,14 +125,23 @@ pub fn weight_bytes(weights: &Weights, options: LoadOptions) -> usize {
         products.sum()
     };
     let vocabulary = [config.vocab, config.hidden];
-    let head = matrix(vocabulary, head_precision(options.precision), options.group_size);
+    let head = matrix(
+        config.head_shape(),
+        head_precision(config, options.precision),
+        options.group_size,
+    );
     let embedding = matrix(vocabulary, embedding_precision(options.precision), options.group_size);
     let norms = 4 * (2 * config.layers + 1) * config.hidden;
     (0..config.layers).map(of_layer).sum::<usize>() + head + if config.tied { 0 } else { embedding } + norms
 }
 
-fn vocabulary_matrix(weights: &Weights, name: &str, precision: Precision, options: LoadOptions) -> Result<Linear> {
-    let shape = [weights.config().vocab, weights.config().hidden];
+fn matrix(
+    weights: &Weights,
+    name: &str,
+    shape: [usize; 2],
+    precision: Precision,
+    options: LoadOptions,
+) -> Result<Linear> {
     let mut rows = |rows: Range<usize>, out: &mut [f32]| weights.rows(name, rows, out);
     let matrix = Linear::new(precision, options.group_size, shape, None, &mut rows);
     weights.release();

@@ -17,7 +17,7 @@ pub mod transformer;
 pub mod weights;
 
 pub use batch::{AdapterRows, Batch, SidePaths};
-pub use config::{ModelConfig, Module};
+pub use config::{Head, ModelConfig, Module};
 pub use kernels::KvKind;
 pub use layer::weight_bytes;
 pub use linear::Precision;

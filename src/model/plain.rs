@@ -441,6 +441,11 @@ impl Plain {
             .collect())
     }
 
+    /// As [`super::Transformer::scores`].
+    pub fn scores(&self, work: &PlainWorkspace, rows: &[usize]) -> Result<Vec<f32>> {
+        numbers(&self.head_product(work, rows)?)
+    }
+
     fn head_product(&self, work: &PlainWorkspace, rows: &[usize]) -> Result<Tensor> {
         let x = work.x.f_index_select(0, &self.indices(rows.iter().copied()))?;
         self.head.product(&rms_norm(&x, &self.norm, self.config.rms_eps)?)

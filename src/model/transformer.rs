@@ -134,6 +134,15 @@ impl Transformer {
             _ => unreachable!("{ANOTHERS}"),
         }
     }
+
+    /// What the score head of a classifier says after chosen rows, one number each.
+    pub fn scores(&self, work: &Workspace, rows: &[usize]) -> Result<Vec<f32>> {
+        match (&self.passes, &work.0) {
+            (Passes::Fused(fused), Buffers::Fused(work)) => Ok(fused.scores(work, rows)),
+            (Passes::Plain(plain), Buffers::Plain(work)) => plain.scores(work, rows),
+            _ => unreachable!("{ANOTHERS}"),
+        }
+    }
 }
 
 const ANOTHERS: &str = "a workspace is used with the model that made it";

@@ -3,7 +3,7 @@
 //! unexpected or mis-shaped tensor is named before the first number is read. Rows are dequantized on demand, so that
 //! loading never holds a second copy of the model.
 
-use super::config::{Architecture, ModelConfig, Module};
+use super::config::{Architecture, Head, ModelConfig, Module};
 use super::gguf::{BlockType, Gguf};
 use super::kernels::Int4Group;
 use super::safetensors::SafetensorsFiles;
@@ -68,6 +68,28 @@ impl Weights {
     /// The model's sizes.
     pub fn config(&self) -> &ModelConfig {
         &self.config
+    }
+
+    /// Refuses a classifier where texts are to be written or their tokens scored.
+    pub fn expect_language_head(&self) -> Result<()> {
+        match self.config.head {
+            Head::Language => Ok(()),
+            Head::Score { .. } => Err(Error::file(
+                &self.path,
+                "is a classifier, which scores conversations and writes no text; give a language model, or use this one as a judge, { reward_model = … }",
+            )),
+        }
+    }
+
+    /// Refuses a language model where a conversation is to be scored.
+    pub fn expect_score_head(&self) -> Result<()> {
+        match self.config.head {
+            Head::Score { .. } => Ok(()),
+            Head::Language => Err(Error::file(
+                &self.path,
+                "is a language model and has no score head; expected a LlamaForSequenceClassification or Qwen2ForSequenceClassification with one label",
+            )),
+        }
     }
 
     /// The file or folder.
@@ -281,9 +303,7 @@ impl Weights {
             ("model.embed_tokens.weight".to_string(), vec![c.vocab, c.hidden]),
             ("model.norm.weight".to_string(), vec![c.hidden]),
         ]);
-        if !c.tied {
-            expected.insert("lm_head.weight".into(), vec![c.vocab, c.hidden]);
-        }
+        expected.insert(c.head_name().into(), c.head_shape().to_vec());
         for layer in 0..c.layers {
             for norm in ["input_layernorm", "post_attention_layernorm"] {
                 expected.insert(format!("model.layers.{layer}.{norm}.weight"), vec![c.hidden]);

@@ -40,6 +40,7 @@ impl Forecast {
     pub fn of(config: RunConfig, is_begun: bool) -> Result<Self> {
         let task = open_task(&config)?;
         let weights = Weights::open(&config.model.path)?;
+        weights.expect_language_head()?;
         let text = Text::of(&weights)?;
         let lengths = |split: Split| -> Result<Vec<usize>> {
             let ids = tokenize(

@@ -13,6 +13,7 @@ use crate::config::RunConfig;
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
+use crate::judge::reward_model;
 use crate::objective::{Alignment, Objective};
 use crate::record::RunDirectory;
 use crate::search::{Slot, start};
@@ -58,7 +59,7 @@ pub struct Input {
     pub sha256: String,
 }
 
-/// The model, the adapters and the data of a config, with their sums.
+/// The model, the adapters, the data and the reward models of a config, with their sums.
 fn inputs(config: &RunConfig, model_sha256: &str) -> Result<Vec<Input>> {
     let input = |path: &Path, sha256: String| Input {
         path: path.display().to_string(),
@@ -69,6 +70,9 @@ fn inputs(config: &RunConfig, model_sha256: &str) -> Result<Vec<Input>> {
     for path in adapters.chain(config.task.files()) {
         let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
         inputs.push(input(&path, sha256(bytes)));
+    }
+    for path in config.reward_models() {
+        inputs.push(input(&path, reward_model::digest(&path)?));
     }
     Ok(inputs)
 }

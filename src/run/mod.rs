@@ -15,7 +15,7 @@ use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::farm::population::{self, Evaluated, Work};
 use crate::farm::ranks::Ranks;
-use crate::judge::Selection;
+use crate::judge::{Selection, reward_model};
 use crate::objective::alignment::check_examples;
 use crate::objective::{Asks, Objective, Questions, Rollout};
 use crate::plan::Plan;
@@ -752,7 +752,12 @@ impl<'a> Run<'a> {
 
 /// SHA-256 of everything that decides a run.
 pub fn digest(config: &RunConfig, objective: &dyn Objective) -> Result<String> {
-    Ok(sha256(config.digest() + &objective.digest()?))
+    let mut whole = config.digest() + &objective.digest()?;
+    // What they say decides it as much as the examples do.
+    for path in config.reward_models() {
+        whole += &reward_model::digest(&path)?;
+    }
+    Ok(sha256(whole))
 }
 
 /// For a person: how long a run took.

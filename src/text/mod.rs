@@ -105,10 +105,19 @@ impl Text {
 
     /// The conversation as the chat template spells it.
     pub fn chat_text(&self, messages: &[Message]) -> Result<String> {
-        let template = self.template.as_ref().ok_or_else(|| {
-            Error::mismatch("the model has no chat template; put a chat_template.jinja beside it, or use raw prompts")
-        })?;
+        let template = self.template.as_ref().ok_or_else(no_template)?;
         template.render(messages, true)
+    }
+
+    /// Tokens of a whole conversation, with no turn to come: what a reward model reads.
+    pub fn told_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        let template = self.template.as_ref().ok_or_else(no_template)?;
+        self.tokenizer.encode(&template.render(messages, false)?, true)
+    }
+
+    /// As [`Tokenizer::largest_of_plain_text`].
+    pub fn largest_of_plain_text(&self) -> Option<u32> {
+        self.tokenizer.largest_of_plain_text()
     }
 
     /// Tokens of the model's next turn where it says `answer`, and ends where `ends` says so: what the chat template writes between the prompt
@@ -168,6 +177,10 @@ impl Text {
     pub fn stop(&self) -> &[u32] {
         &self.stop
     }
+}
+
+fn no_template() -> Error {
+    Error::mismatch("the model has no chat template; put a chat_template.jinja beside it, or use raw prompts")
 }
 
 /// What to say of a model without one.

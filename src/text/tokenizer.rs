@@ -223,6 +223,17 @@ impl Tokenizer {
         self.vocab_size
     }
 
+    /// The largest id that text alone can become: tokens that are not special.
+    pub fn largest_of_plain_text(&self) -> Option<u32> {
+        let added = self.inner.get_added_tokens_decoder();
+        let is_special = |id: &u32| added.get(id).is_some_and(|token| token.special);
+        self.inner
+            .get_vocab(true)
+            .into_values()
+            .filter(|id| !is_special(id))
+            .max()
+    }
+
     /// The token that begins a text.
     pub fn bos_id(&self) -> Option<u32> {
         self.bos

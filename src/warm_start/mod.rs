@@ -67,6 +67,7 @@ pub fn train(
     let demonstrations = config.demonstrations()?;
     threads::set(config.model.threads, Node::ALONE);
     let weights = Weights::open(&config.model.path)?;
+    weights.expect_language_head()?;
     let text = Text::of(&weights)?;
     let most = config.training.max_length.min(weights.config().context);
     let [train, validation] =

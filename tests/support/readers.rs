@@ -9,7 +9,7 @@ use essa::model::config::Architecture;
 use essa::model::gguf::Gguf;
 use essa::model::kernels::Int4Group;
 use essa::model::safetensors::SafetensorsFiles;
-use essa::model::{ModelConfig, Module, Weights};
+use essa::model::{Head, ModelConfig, Module, Weights};
 use essa::record::checkpoint::{Checkpoint, sealed};
 use essa::record::journal::count_lines;
 use essa::seed::Seed;
@@ -328,6 +328,7 @@ fn small_model() -> ModelConfig {
         vocab: 3,
         rms_eps: 1e-5,
         context: 8,
+        head: Head::Language,
         tied: true,
         qkv_bias: false,
         o_bias: false,
