@@ -1,3 +1,4 @@
-//! What readers of finished runs are shown.
+//! What readers of finished runs and of evaluations are shown.
 
+pub mod evaluation;
 pub mod leaderboard;
