@@ -1,30 +1,22 @@
 //! `essa eval`: what adapters earn on a split of a config's task, or a run's start and mean, and how sure one may be of the differences.
-//! A run without further flags is scored as it scored itself. Everything that can be refused is refused before the model is opened.
+//! A run is scored on the texts by which it scored itself. Everything that can be refused is refused before the model is opened.
 
 use crate::config::RunConfig;
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
-use crate::farm::population::{self, Evaluated, Work};
-use crate::farm::ranks::Ranks;
 use crate::files::{check_output, write_output};
-use crate::judge::kind::{Asked, Context};
-use crate::judge::{Example, Judge, JudgeConfig, Said, judge_all};
 use crate::objective::alignment::open_task;
-use crate::objective::{Alignment, Objective, Questions, Rollout};
+use crate::objective::{Objective, Questions, Rollout};
 use crate::record::RunDirectory;
 use crate::report::evaluation::{BestOf, Pair, Report, Score};
-use crate::search::{Evaluation, Layout, start};
+use crate::report::selector::Selector;
+use crate::report::subjects::{Stage, Subjects};
 use crate::seed::Seed;
-use crate::space::mix::{Mix, Per};
-use crate::space::{SpaceConfig, SpaceKind};
-use crate::statistics::Estimate;
 use crate::task::{Split, Task};
-use crate::terminal::{print, say};
-use crate::threads::Node;
+use crate::terminal::print;
 use clap::{Args, ValueEnum};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Flags of `essa eval`.
 #[derive(Args, Clone, Debug)]
@@ -94,41 +86,23 @@ impl From<SplitName> for Split {
     }
 }
 
-/// How texts are written: a name, how many to a prompt, and the sampling where it is not the config's.
-type Decoding = (String, usize, Option<Sampling>);
-
 /// Scores what was asked for, and prints or writes the report.
 pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
     let a = arguments;
-    let is_run = !a.run.is_file() && a.run.as_os_str() != "quickstart";
-    let is_plain = a.adapter.is_empty() && a.samples.is_none() && a.temperature.is_none() && a.by.is_none();
-    let is_plain = is_plain && !a.base && !a.greedy && !a.select && a.best_of.is_none() && a.output.is_none();
-    if is_run && is_plain {
-        return of_run(a);
-    }
     if let Some(path) = &a.output {
         Report::default().rendered(path)?;
     }
-    [&a.output, &a.rollouts]
-        .into_iter()
-        .flatten()
-        .try_for_each(|path| check_output(path))?;
-    let mut bout = Bout::open(a, is_run)?;
-    let split = bout.split;
-    let all: Vec<usize> = (0..bout.names.len()).collect();
+    let outputs = [&a.output, &a.rollouts].into_iter().flatten();
+    outputs.map(|path| check_output(path)).collect::<Result<()>>()?;
+    let usual = if a.select { Split::Validation } else { Split::Test };
+    let split = a.split.map_or(usual, Split::from);
+    let mut bout = Bout::open(a, split)?;
+    let all: Vec<usize> = (0..bout.stage.subjects().names().len()).collect();
     bout.score(split, &all)?;
     if a.select {
-        let decoding = &bout.decodings[0].0;
-        let first = bout
-            .report
-            .scores
-            .iter()
-            .filter(|own| own.decoding == *decoding && own.category.is_empty());
-        // Of equals the first.
-        let best = first.reduce(|best, own| if own.score.value > best.score.value { own } else { best });
-        let name = best.expect("two subjects or more").subject.clone();
-        let winner = bout.names.iter().position(|own| *own == name).expect("it was scored");
-        bout.score(Split::Test, &[winner])?;
+        let name = bout.report.best().expect("two subjects or more").to_owned();
+        let winner = bout.stage.subjects().names().iter().position(|own| *own == name);
+        bout.score(Split::Test, &[winner.expect("it was scored")])?;
         bout.report.winner = Some(name);
     }
     match &a.output {
@@ -141,137 +115,68 @@ pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
     }
 }
 
+/// How texts are written: a name, how many to a prompt, and the sampling where it is not the config's.
+type Decoding = (String, usize, Option<Sampling>);
+
 /// An evaluation at work.
 struct Bout {
     config: RunConfig,
-    objective: Alignment,
-    task: Box<dyn Task>,
-    split: Split,
-    /// Names of the subjects; those of the run, which search its space, come first.
-    names: Vec<String>,
-    /// Search vectors of the run's subjects.
-    of_run: Vec<Vec<f64>>,
-    /// The others, by adapter; none is the base model.
-    others: Vec<Option<usize>>,
-    /// The space of the others.
-    mix: SpaceConfig,
+    stage: Stage,
     decodings: Vec<Decoding>,
-    by: Option<String>,
+    /// The category of each example by its id; empty where none was asked for.
+    categories: BTreeMap<String, String>,
     best_of: Option<(usize, Option<Selector>)>,
     report: Report,
+    /// The texts, a JSON line each.
     lines: String,
 }
 
-/// A judge that selects, and the examples of a split as it knows them.
-struct Selector {
-    name: String,
-    judge: Box<dyn Judge>,
-    examples: BTreeMap<Split, Vec<Arc<Example>>>,
-}
-
 impl Bout {
-    fn open(a: &EvalArguments, is_run: bool) -> Result<Self> {
+    /// Opens all that is asked for, the model last.
+    fn open(a: &EvalArguments, split: Split) -> Result<Self> {
         let wrong = |what: String| Err(Error::config(what));
-        let usual = if a.select { Split::Validation } else { Split::Test };
-        let split = a.split.map_or(usual, Split::from);
         if a.select && split == Split::Test {
             return wrong("--select with --split test: whoever is selected on the test split has no honest score left; select on validation".into());
         }
+        let is_run = !a.run.is_file() && a.run.as_os_str() != "quickstart";
         let directory = RunDirectory::at(&a.run);
-        let mut config = if is_run {
-            directory.config(&a.set)?
+        let (config, mean) = if is_run {
+            (directory.config(&a.set)?, Some(directory.mean()?))
         } else {
-            RunConfig::load(&a.run, &a.set)?
+            (RunConfig::load(&a.run, &a.set)?, None)
         };
-        let (mut names, mut others) = (Vec::new(), Vec::new());
-        let mean = if is_run { Some(directory.mean()?) } else { None };
-        if let Some(mean) = &mean {
-            names.extend(["start".to_string(), format!("mean of generation {}", mean.generation)]);
-        }
-        if a.base {
-            names.push("base".into());
-            others.push(None);
-        }
-        for (at, (name, path)) in a.adapter.iter().enumerate() {
-            if !path.exists() {
-                return Err(Error::file(path, "is not there, expected a PEFT LoRA directory"));
-            }
-            names.push(name.clone());
-            others.push(Some(at));
-        }
-        if names.is_empty() {
-            return wrong("nothing is to be scored: give --base, --adapter NAME=DIR, or a run's directory".into());
-        }
-        if let Some(name) = names
-            .iter()
-            .enumerate()
-            .find(|(at, own)| names[..*at].contains(own))
-            .map(|(_, own)| own)
-        {
-            return wrong(format!("two subjects are called `{name}`; give each a name of its own"));
-        }
-        if a.select && names.len() < 2 {
+        let subjects = Subjects::new(mean, a.base, &a.adapter)?;
+        if a.select && subjects.names().len() < 2 {
             return wrong(
                 "--select chooses among subjects, and there is one; give more with --adapter NAME=DIR or --base".into(),
             );
         }
-        let mix = SpaceConfig {
-            kind: SpaceKind::Mix(Mix {
-                adapters: a.adapter.iter().map(|(_, path)| path.clone()).collect(),
-                per: Per::Adapter,
-            }),
-            ..SpaceConfig::default()
+        let on_base = subjects.on_base(&config);
+        // What adapters were trained on may not be asked of them, though the run itself never saw them.
+        let task = open_task(&on_base)?;
+        let (config, task) = if is_run {
+            let task = open_task(&config)?;
+            (config, task)
+        } else {
+            (on_base, task)
         };
-        if !is_run {
-            // Nothing is searched, and no generation is drawn.
-            config.space = mix.clone();
-            (config.run.prompts, config.run.prompts_max, config.model.adapter) = (1, None, None);
-        }
         let decodings = decodings(a, &config)?;
-        let task = open_task(&config)?;
-        let splits: &[Split] = if a.select { &[split, Split::Test] } else { &[split] };
-        for split in splits {
-            let examples = task.examples(*split);
-            if examples.is_empty() {
-                return wrong(format!("the task's {} split is empty", word(*split)));
-            }
-            for (column, example) in
-                a.by.iter()
-                    .flat_map(|column| examples.iter().map(move |own| (column, own)))
-            {
-                let value = example.row.text(column);
-                value.map_err(|what| Error::config(format!("--by {column}: example `{}`: {what}", example.id)))?;
-            }
+        if subjects.are_mixed() && task.judge()?.compares_with_start() {
+            return wrong("the task's judge compares with the start, which is the run's own for the run and the base model for the others; score them one by one".into());
         }
-        let best_of = match a.best_of {
-            Some(n) => Some((n, selector(a, &*task, splits)?)),
-            None => None,
+        let splits: &[Split] = if a.select { &[split, Split::Test] } else { &[split] };
+        let categories = match &a.by {
+            Some(column) => categories(column, &*task, splits)?,
+            None => BTreeMap::new(),
         };
-        let objective = Alignment::open(&config, Node::ALONE, &|note| say(format_args!("{note}")))?;
-        let n = objective.layout().dim();
-        let of_run = match mean {
-            Some(mean) if mean.theta.len() != n => {
-                let what = format!(
-                    "mean.json holds {} numbers, and the config's space has {n}",
-                    mean.theta.len()
-                );
-                return Err(Error::file(directory.path(), what));
-            }
-            Some(mean) => vec![start(n), mean.theta],
-            None => Vec::new(),
-        };
+        let selector = a.best_of_judge.as_deref();
+        let selector = selector.map(|text| Selector::new(text, &*task, splits)).transpose()?;
         Ok(Self {
+            stage: subjects.open(config.clone())?,
             config,
-            objective,
-            task,
-            split,
-            names,
-            of_run,
-            others,
-            mix,
             decodings,
-            by: a.by.clone(),
-            best_of,
+            categories,
+            best_of: a.best_of.map(|n| (n, selector)),
             report: Report::default(),
             lines: String::new(),
         })
@@ -280,33 +185,33 @@ impl Bout {
     /// Scores some subjects on a split by every decoding, and compares each two.
     fn score(&mut self, split: Split, subjects: &[usize]) -> Result<()> {
         for (name, samples, sampling) in self.decodings.clone() {
-            self.objective.sample(sampling);
-            let examples = self.objective.examples(split);
+            self.stage.objective().sample(sampling);
+            let examples = self.stage.objective().examples(split);
             let questions = Questions {
                 samples,
                 ..Questions::whole(&self.config, split, examples)
             };
-            let mut scores = Vec::new();
-            for (subject, texts) in self.texts(&questions, subjects)? {
-                let label = self.names[subject].clone();
+            let rule = questions.of_samples;
+            let mut scores: Vec<Score> = Vec::new();
+            for (subject, texts) in self.stage.texts(&questions, subjects)? {
+                let label = self.stage.subjects().names()[subject].clone();
                 let texts: Vec<&Rollout> = texts.iter().collect();
-                let score = Score::of(&label, word(split), &name, &texts, questions.of_samples);
-                scores.push(score.clone());
-                self.report.scores.push(score);
-                self.by_category(split, &name, &label, &texts, &questions);
-                if samples > 1
-                    && let Some((n, selector)) = &mut self.best_of
-                {
+                let score = Score::of(&label, word(split), &name, &texts, rule);
+                self.report.scores.push(score.clone());
+                self.report
+                    .scores
+                    .extend(Score::by_category(&score, &texts, rule, &self.categories));
+                scores.push(score);
+                if let Some((n, selector)) = self.best_of.as_mut().filter(|_| samples > 1) {
                     let (by, values) = match selector {
-                        Some(selector) => (selector.name.clone(), selector.values(split, &texts)),
+                        Some(selector) => (selector.name.clone(), selector.values(&texts)),
                         None => (
                             "the task's judge".into(),
                             texts.iter().map(|own| own.verdict.reward).collect(),
                         ),
                     };
-                    self.report
-                        .best_of
-                        .push(BestOf::of(&label, word(split), &by, *n, &texts, &values));
+                    let best = BestOf::of(&label, word(split), &by, *n, &texts, &values);
+                    self.report.best_of.push(best);
                 }
                 for text in texts {
                     let mut line = serde_json::to_value(text).expect("JSON of text");
@@ -324,98 +229,6 @@ impl Bout {
         }
         Ok(())
     }
-
-    fn by_category(&mut self, split: Split, decoding: &str, label: &str, texts: &[&Rollout], questions: &Questions) {
-        let Some(column) = &self.by else { return };
-        let examples = self.task.examples(split);
-        let mut groups: BTreeMap<String, Vec<&Rollout>> = BTreeMap::new();
-        for text in texts {
-            let example = &examples[questions.indices[text.item.question]];
-            let value = example.row.text(column).expect("looked at before");
-            groups.entry(value).or_default().push(text);
-        }
-        for (value, own) in groups {
-            let mut score = Score::of(label, word(split), decoding, &own, questions.of_samples);
-            score.category = format!("{column} = {value}");
-            self.report.scores.push(score);
-        }
-    }
-
-    /// The texts of these subjects: those of the run in its space, and then the others together, each an adapter of weight 1 beside others of 0.
-    fn texts(&mut self, questions: &Questions, subjects: &[usize]) -> Result<Vec<(usize, Vec<Rollout>)>> {
-        let weights_of = |layout: &Layout, adapter: Option<usize>, count: usize| {
-            let mut theta = vec![-1.0 / count.max(1) as f64; layout.dim()];
-            if let Some(adapter) = adapter {
-                let prefix = format!("adapter{adapter}.");
-                let own = layout.slots().iter().filter(|slot| slot.name.starts_with(&prefix));
-                own.for_each(|slot| theta[slot.start] += 1.0);
-            }
-            theta
-        };
-        let mut found = Vec::new();
-        let (first, rest): (Vec<usize>, Vec<usize>) = subjects.iter().partition(|at| **at < self.of_run.len());
-        if !first.is_empty() {
-            if !self.others.is_empty() {
-                let space = self.config.open_space(&self.objective.opened().weights, &|_| ())?;
-                self.objective.search(space);
-            }
-            let thetas: Vec<Vec<f64>> = first.iter().map(|&at| self.of_run[at].clone()).collect();
-            found.extend(first.into_iter().zip(judged(&mut self.objective, questions, &thetas)?));
-        }
-        if !rest.is_empty() {
-            if !self.of_run.is_empty() {
-                let mut config = self.config.clone();
-                config.space = self.mix.clone();
-                let space = config.open_space(&self.objective.opened().weights, &|_| ())?;
-                self.objective.search(space);
-            }
-            let count = self.others.iter().flatten().count();
-            let other = |at: &usize| self.others[at - self.of_run.len()];
-            let thetas: Vec<Vec<f64>> = rest
-                .iter()
-                .map(|at| weights_of(self.objective.layout(), other(at), count))
-                .collect();
-            found.extend(rest.into_iter().zip(judged(&mut self.objective, questions, &thetas)?));
-        }
-        Ok(found)
-    }
-}
-
-impl Selector {
-    fn values(&mut self, split: Split, texts: &[&Rollout]) -> Vec<f64> {
-        let examples = &self.examples[&split];
-        let said = texts.iter().map(|text| {
-            let example = examples[text.item.question].clone();
-            (example, Said::Text(text.completion.clone()))
-        });
-        let verdicts = judge_all(&mut *self.judge, said.collect());
-        let value = |verdict: crate::judge::Verdict| {
-            if verdict.failed {
-                f64::NEG_INFINITY
-            } else {
-                verdict.reward
-            }
-        };
-        verdicts.into_iter().map(value).collect()
-    }
-}
-
-fn judged(objective: &mut Alignment, questions: &Questions, thetas: &[Vec<f64>]) -> Result<Vec<Vec<Rollout>>> {
-    let work = Work {
-        candidates: thetas.len(),
-        theta: &|candidate| thetas[candidate].clone(),
-        questions,
-        digest: "",
-        known: Vec::new(),
-        racing: false,
-    };
-    let done = population::evaluate(&Ranks::alone(), objective, work, &mut |_| Ok(()), &mut || true)?;
-    let texts = done.expect("nobody says stop").rollouts;
-    let of_candidate = |own: &[Rollout]| own.to_vec();
-    Ok(texts
-        .chunk_by(|a, b| a.item.candidate == b.item.candidate)
-        .map(of_candidate)
-        .collect())
 }
 
 /// How texts are to be written; what cannot be is refused.
@@ -461,44 +274,15 @@ fn decodings(a: &EvalArguments, config: &RunConfig) -> Result<Vec<Decoding>> {
     Ok(a.greedy.then_some(greedy).into_iter().chain(sampled).collect())
 }
 
-/// The judge of `--best-of-judge`, with what it needs of each example.
-fn selector(a: &EvalArguments, task: &dyn Task, splits: &[Split]) -> Result<Option<Selector>> {
-    let Some(text) = &a.best_of_judge else { return Ok(None) };
-    let wrong = |what: String| Error::config(format!("--best-of-judge {text}: {what}"));
-    let table = format!("judge = {text}").parse::<toml::Table>();
-    // A bare word is a name.
-    let value = table.map_or_else(
-        |_| toml::Value::String(text.clone()),
-        |mut own| own.remove("judge").expect("it was set"),
-    );
-    let config = JudgeConfig::try_from(value).map_err(wrong)?;
-    if config.asks_likelihood() {
-        return Err(wrong("it reads probabilities and no texts".into()));
-    }
-    let kind = config.open(&Context::default())?;
-    let mut examples = BTreeMap::new();
-    for split in splits {
-        let known = task.examples(*split).iter().map(|example| {
-            let asked = Asked {
-                gold: example.answer(),
-                ..Asked::of(&example.row)
-            };
-            let reference = kind
-                .reference(&asked)
-                .map_err(|what| wrong(format!("example `{}`: {what}", example.id)))?;
-            Ok(Arc::new(Example {
-                reference,
-                ..example.clone()
-            }))
-        });
-        examples.insert(*split, known.collect::<Result<Vec<_>>>()?);
-    }
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Some(Selector {
-        name: config.name().into(),
-        judge: kind.begin(threads)?,
-        examples,
-    }))
+/// What each example of these splits has in a column, as `column = value`.
+fn categories(column: &str, task: &dyn Task, splits: &[Split]) -> Result<BTreeMap<String, String>> {
+    let examples = splits.iter().flat_map(|split| task.examples(*split));
+    let category = examples.map(|example| {
+        let value = example.row.text(column);
+        let value = value.map_err(|what| Error::config(format!("--by {column}: example `{}`: {what}", example.id)))?;
+        Ok((example.id.clone(), format!("{column} = {value}")))
+    });
+    category.collect()
 }
 
 fn named(text: &str) -> std::result::Result<(String, PathBuf), String> {
@@ -514,67 +298,4 @@ fn word(split: Split) -> &'static str {
         Split::Validation => "validation",
         Split::Test => "test",
     }
-}
-
-/// Judges the start and the kept mean of a run on a split.
-fn of_run(arguments: &EvalArguments) -> Result<()> {
-    let split = arguments.split.map_or(Split::Test, Split::from);
-    let rollouts = arguments.rollouts.as_deref();
-    rollouts.map_or(Ok(()), check_output)?;
-    let directory = RunDirectory::at(&arguments.run);
-    let config = directory.config(&arguments.set)?;
-    let best = directory.mean()?;
-    let mut objective = Alignment::open(&config, Node::ALONE, &|_| ())?;
-    let n = objective.layout().dim();
-    if best.theta.len() != n {
-        let what = format!(
-            "mean.json holds {} numbers, and the config's space has {n}",
-            best.theta.len()
-        );
-        return Err(Error::file(directory.path(), what));
-    }
-    let questions = Questions::whole(&config, split, objective.examples(split));
-    let thetas = [start(n), best.theta];
-    let work = Work {
-        candidates: thetas.len(),
-        theta: &|candidate| thetas[candidate].clone(),
-        questions: &questions,
-        digest: "",
-        known: Vec::new(),
-        racing: false,
-    };
-    let judged = population::evaluate(&Ranks::alone(), &mut objective, work, &mut |_| Ok(()), &mut || true)?;
-    let Evaluated {
-        evaluations: judged,
-        rollouts: texts,
-        ..
-    } = judged.expect("nobody says stop");
-    let (start, end) = (&judged[0], &judged[1]);
-    print(format_args!(
-        "{} examples of the {} split, with 95 % intervals\nstart                 {}\nmean of generation {:<3}{}\n\
-         gain                  {:.4}",
-        end.rewards.len(),
-        format!("{split:?}").to_lowercase(),
-        score(start),
-        best.generation,
-        score(end),
-        Estimate::of_gain(&end.rewards, &start.rewards),
-    ))?;
-    if let Some(path) = rollouts {
-        let lines: String = texts
-            .iter()
-            .map(|text| serde_json::to_string(text).expect("JSON of text") + "\n")
-            .collect();
-        write_output(path, lines.as_bytes())?;
-    }
-    Ok(())
-}
-
-fn score(evaluation: &Evaluation) -> String {
-    let terms: Vec<String> = evaluation
-        .terms
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.3}"))
-        .collect();
-    format!("{:.4}  {}", evaluation.estimate(), terms.join("  "))
 }

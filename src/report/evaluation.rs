@@ -3,7 +3,6 @@
 
 use crate::error::{Error, Result};
 use crate::judge::OfSamples;
-use crate::judge::reward::pass_at;
 use crate::objective::{Rollout, evaluation};
 use crate::seed::Seed;
 use crate::statistics::{Estimate, mcnemar, mean, sign_flip};
@@ -42,8 +41,8 @@ pub struct Score {
     pub samples: usize,
     /// The mean reward of a question, with its interval.
     pub score: Bounds,
-    /// avg@k and pass@k by their names, where there are several texts a question.
-    pub of_samples: BTreeMap<String, f64>,
+    /// Means of the judge's terms, and where there are several texts a question of avg@k, pass@k and the best text.
+    pub terms: BTreeMap<String, f64>,
     /// Share of texts that ended because their token budget did.
     pub truncated: f64,
     /// Mean tokens of a text.
@@ -116,19 +115,13 @@ impl Score {
         let whole = evaluation(rollouts, rule);
         let questions = by_question(rollouts);
         let samples = questions.first().map_or(1, Vec::len);
-        let mut of_samples = BTreeMap::new();
+        let mut terms = whole.terms;
         if samples > 1 {
-            let average = questions.iter().map(|own| mean(own)).collect::<Vec<_>>();
-            of_samples.insert(format!("avg@{samples}"), mean(&average));
-            let mut counts: Vec<usize> = (0..usize::BITS)
-                .map(|bit| 1 << bit)
-                .take_while(|k| *k < samples)
-                .collect();
-            counts.push(samples);
-            for k in counts {
-                let right = |own: &Vec<f64>| own.iter().filter(|reward| **reward >= 1.0).count();
-                let pass: Vec<f64> = questions.iter().map(|own| pass_at(k, own.len(), right(own))).collect();
-                of_samples.insert(format!("pass@{k}"), mean(&pass));
+            let average = terms.remove("mean").expect("the mean of several texts");
+            terms.insert(format!("avg@{samples}"), average);
+            for k in (0..usize::BITS).map(|bit| 1 << bit).take_while(|k| *k < samples) {
+                let pass: Vec<f64> = questions.iter().map(|own| OfSamples::Pass(k).reward(own)).collect();
+                terms.insert(format!("pass@{k}"), mean(&pass));
             }
         }
         let texts = rollouts.len().max(1) as f64;
@@ -139,13 +132,33 @@ impl Score {
             category: String::new(),
             questions: questions.len(),
             samples,
-            score: whole.estimate().into(),
-            of_samples,
+            score: Estimate::of_mean(&whole.rewards).into(),
+            terms,
             truncated: whole.truncated as f64 / texts,
             tokens: whole.completion_tokens as f64 / texts,
             failed: whole.failed,
             rewards: whole.rewards,
         }
+    }
+
+    /// The same by category, which each example has by its id; nothing where none has one.
+    pub fn by_category(
+        whole: &Self,
+        rollouts: &[&Rollout],
+        rule: OfSamples,
+        categories: &BTreeMap<String, String>,
+    ) -> Vec<Self> {
+        let mut groups: BTreeMap<&str, Vec<&Rollout>> = BTreeMap::new();
+        for text in rollouts {
+            if let Some(category) = categories.get(&text.prompt_id) {
+                groups.entry(category).or_default().push(text);
+            }
+        }
+        let score = |(category, own): (&str, Vec<&Rollout>)| Self {
+            category: category.into(),
+            ..Self::of(&whole.subject, &whole.split, &whole.decoding, &own, rule)
+        };
+        groups.into_iter().map(score).collect()
     }
 }
 
@@ -214,6 +227,15 @@ fn by_question(rollouts: &[&Rollout]) -> Vec<Vec<f64>> {
 }
 
 impl Report {
+    /// The subject with the best score by the first decoding; of equals the first. None where nothing was scored.
+    pub fn best(&self) -> Option<&str> {
+        let decoding = &self.scores.first()?.decoding;
+        let whole = |own: &&Score| own.decoding == *decoding && own.category.is_empty();
+        let of_all = self.scores.iter().filter(whole);
+        let best = of_all.reduce(|best, own| if own.score.value > best.score.value { own } else { best });
+        best.map(|own| own.subject.as_str())
+    }
+
     /// The report as the ending of `path` says: `md`, `csv` or `json`.
     pub fn rendered(&self, path: &Path) -> Result<String> {
         match path.extension().and_then(|extension| extension.to_str()) {
@@ -231,14 +253,10 @@ impl Report {
     pub fn markdown(&self) -> String {
         let bounds = |of: &Bounds| format!("{:.4} [{:.4}, {:.4}]", of.value, of.low, of.high);
         let mut text = String::from(
-            "Scores with 95 % intervals\n\n| subject | split | decoding | category | questions | score | of several texts | truncated | tokens | failed |\n|---|---|---|---|---|---|---|---|---|---|\n",
+            "Scores with 95 % intervals\n\n| subject | split | decoding | category | questions | score | terms | truncated | tokens | failed |\n|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for own in &self.scores {
-            let several: Vec<String> = own
-                .of_samples
-                .iter()
-                .map(|(name, x)| format!("{name} {x:.4}"))
-                .collect();
+            let terms: Vec<String> = own.terms.iter().map(|(name, x)| format!("{} {x:.4}", cell(name))).collect();
             text += &format!(
                 "| {} | {} | {} | {} | {} | {} | {} | {:.3} | {:.1} | {} |\n",
                 cell(&own.subject),
@@ -247,7 +265,7 @@ impl Report {
                 cell(&own.category),
                 own.questions,
                 bounds(&own.score),
-                several.join(", "),
+                terms.join(", "),
                 own.truncated,
                 own.tokens,
                 own.failed
@@ -299,7 +317,7 @@ impl Report {
         for own in &self.scores {
             let words = |metric| [&*own.subject, "", &*own.split, &*own.decoding, &*own.category, metric];
             line("score", words("score"), own.score.value, Some(own.score), ",");
-            for (name, value) in &own.of_samples {
+            for (name, value) in &own.terms {
                 line("score", words(name), *value, None, ",");
             }
             let counts = [

@@ -2,3 +2,5 @@
 
 pub mod evaluation;
 pub mod leaderboard;
+pub mod selector;
+pub mod subjects;
