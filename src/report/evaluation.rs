@@ -256,7 +256,11 @@ impl Report {
             "Scores with 95 % intervals\n\n| subject | split | decoding | category | questions | score | terms | truncated | tokens | failed |\n|---|---|---|---|---|---|---|---|---|---|\n",
         );
         for own in &self.scores {
-            let terms: Vec<String> = own.terms.iter().map(|(name, x)| format!("{} {x:.4}", cell(name))).collect();
+            let terms: Vec<String> = own
+                .terms
+                .iter()
+                .map(|(name, x)| format!("{} {x:.4}", cell(name)))
+                .collect();
             text += &format!(
                 "| {} | {} | {} | {} | {} | {} | {} | {:.3} | {:.1} | {} |\n",
                 cell(&own.subject),

@@ -57,9 +57,7 @@ impl Selector {
     pub fn values(&mut self, texts: &[&Rollout]) -> Vec<f64> {
         let together = match self.judge.scope() {
             Scope::Response => vec![texts],
-            Scope::Question => texts
-                .chunk_by(|a, b| a.item.question == b.item.question)
-                .collect(),
+            Scope::Question => texts.chunk_by(|a, b| a.item.question == b.item.question).collect(),
         };
         let mut values = Vec::new();
         for texts in together {

@@ -156,13 +156,9 @@ impl Stage {
                 known: Vec::new(),
                 racing: false,
             };
-            let done = population::evaluate(
-                &Ranks::alone(),
-                &mut self.objective,
-                work,
-                &mut |_| Ok(()),
-                &mut || true,
-            )?;
+            let done = population::evaluate(&Ranks::alone(), &mut self.objective, work, &mut |_| Ok(()), &mut || {
+                true
+            })?;
             let texts = done.expect("nobody says stop").rollouts;
             for texts in texts.chunk_by(|a, b| a.item.candidate == b.item.candidate) {
                 let subject = own[texts[0].item.candidate];
