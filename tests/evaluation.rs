@@ -403,6 +403,48 @@ fn best_of_n_is_what_its_selector_takes_of_the_texts() {
     assert_eq!(all["best_of"][0]["selector"], "matches");
 }
 
+/// The start of adapters is the base model, whoever stands beside them: to the base model every pair is a tie. That of a run may be another.
+#[test]
+fn a_judge_that_compares_with_the_start_compares_adapters_with_the_base_model() {
+    let folder = folder();
+    for name in ["train", "validation", "test"] {
+        let rows: String = (0..ROWS)
+            .map(|at| format!("{{\"prompt\": \"{name} {at}\", \"chosen\": \"yes {at}\", \"rejected\": \"no {at}\"}}\n"))
+            .collect();
+        fs::write(folder.path().join(format!("{name}.jsonl")), rows).expect("rows");
+    }
+    let config = "[model]\npath = 'tiny.gguf'\n[task]\nkind = 'preference'\njudge = { preference = 'accuracy' }\ntrain = 'train.jsonl'\nvalidation = \
+                  'validation.jsonl'\ntest = 'test.jsonl'\n[run]\ngenerations = 1\nprompts = 2\n[strategy]\npopulation = 4\n";
+    fs::write(folder.path().join("config.toml"), config).expect("a config");
+    let found = |flags: &[&str]| {
+        told(&eval(folder.path(), &[flags, &["--output", "all.json"]].concat()));
+        report(&folder.path().join("all.json"))
+    };
+    let together = found(&["--base", "--adapter", "first=a", "--adapter", "second=b"]);
+    assert!(
+        is_close(&score(&together, "base", "test", "")["score"]["value"], 0.5),
+        "{together}"
+    );
+    let alone = found(&["--adapter", "second=b"]);
+    assert_eq!(
+        score(&together, "second", "test", ""),
+        score(&alone, "second", "test", "")
+    );
+    let margin = &score(&alone, "second", "test", "")["terms"]["margin"];
+    assert!(
+        margin.as_f64().expect("a number") != 0.0,
+        "the adapter changes nothing, so the test shows nothing"
+    );
+    told(&essa(folder.path(), &["align", "config.toml", "--out", "run"]));
+    let output = essa(folder.path(), &["eval", "run", "--base"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("score them one by one"),
+        "{said}"
+    );
+    told(&essa(folder.path(), &["eval", "run"]));
+}
+
 /// Nobody is asked what he was trained on, though a run that he stands beside never saw it.
 #[test]
 fn an_adapter_that_was_trained_on_the_test_split_is_refused() {

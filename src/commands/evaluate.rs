@@ -92,8 +92,8 @@ pub fn evaluate(arguments: &EvalArguments) -> Result<()> {
     if let Some(path) = &a.output {
         Report::default().rendered(path)?;
     }
-    let outputs = [&a.output, &a.rollouts].into_iter().flatten();
-    outputs.map(|path| check_output(path)).collect::<Result<()>>()?;
+    let mut outputs = [&a.output, &a.rollouts].into_iter().flatten();
+    outputs.try_for_each(|path| check_output(path))?;
     let usual = if a.select { Split::Validation } else { Split::Test };
     let split = a.split.map_or(usual, Split::from);
     let mut bout = Bout::open(a, split)?;
@@ -152,16 +152,14 @@ impl Bout {
             );
         }
         let on_base = subjects.on_base(&config);
-        // What adapters were trained on may not be asked of them, though the run itself never saw them.
-        let task = open_task(&on_base)?;
-        let (config, task) = if is_run {
-            let task = open_task(&config)?;
-            (config, task)
-        } else {
-            (on_base, task)
-        };
+        if is_run && !a.adapter.is_empty() {
+            // What these were trained on may not be asked of them, though the run itself never saw it.
+            open_task(&on_base)?;
+        }
+        let config = if is_run { config } else { on_base };
+        let task = open_task(&config)?;
         let decodings = decodings(a, &config)?;
-        if subjects.are_mixed() && task.judge()?.compares_with_start() {
+        if subjects.are_mixed() && config.task.asks_likelihood() && task.judge()?.compares_with_start() {
             return wrong("the task's judge compares with the start, which is the run's own for the run and the base model for the others; score them one by one".into());
         }
         let splits: &[Split] = if a.select { &[split, Split::Test] } else { &[split] };
