@@ -1,7 +1,7 @@
 //! Means and how sure one may be of them, once. What is shown beside a score is a 95 % interval; what files keep beside it is the
 //! standard error too, in columns that end in `_se`.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{Binomial, ContinuousCDF, DiscreteCDF, StudentsT};
 use std::fmt;
 
 /// The 97.5 % point of the normal distribution: half the width of a 95 % interval in standard errors.
@@ -124,6 +124,56 @@ fn newcombe(after: &[f64], before: &[f64]) -> (f64, f64) {
     (difference - half(p1 - l1, u2 - p2), difference + half(u1 - p1, p2 - l2))
 }
 
+/// The two-sided p-value of McNemar's exact test of rewards that are 0 and 1: how likely a fair coin shares the questions on which the two
+/// differ out as unevenly, or more (Q. McNemar, *Note on the sampling error of the difference between correlated proportions*,
+/// Psychometrika 12, 1947). None where a reward is something else; 1 where they differ on no question.
+pub fn mcnemar(after: &[f64], before: &[f64]) -> Option<f64> {
+    if !is_binary(after) || !is_binary(before) {
+        return None;
+    }
+    let differences = differences(after, before);
+    let gained = differences.iter().filter(|own| **own > 0.0).count() as u64;
+    let lost = differences.iter().filter(|own| **own < 0.0).count() as u64;
+    let coin = Binomial::new(0.5, gained + lost).expect("a fair coin");
+    Some((2.0 * coin.cdf(gained.min(lost))).min(1.0))
+}
+
+/// Signs are tried out one by one up to so many differences.
+const EXACT_SIGNS: usize = 14;
+
+/// Flips that are drawn where there are too many to try out.
+const DRAWN_FLIPS: usize = 10_000;
+
+/// The two-sided p-value of a paired permutation test: how many of the ways to swap `after` and `before` within questions give a mean
+/// difference as large as theirs, or larger. All ways are tried out where the questions on which they differ are at most 14; beyond
+/// that 10,000 are drawn from `coin`, and what was seen counts as one of them.
+pub fn sign_flip(after: &[f64], before: &[f64], coin: &mut dyn FnMut() -> bool) -> f64 {
+    let differences: Vec<f64> = differences(after, before)
+        .into_iter()
+        .filter(|own| *own != 0.0)
+        .collect();
+    let size = differences.iter().map(|own| own.abs()).sum::<f64>();
+    // Sums of the same numbers in another order may differ in their last bits.
+    let seen = differences.iter().sum::<f64>().abs() - 1e-12 * size;
+    let n = differences.len();
+    let sum = |sign: &mut dyn FnMut(usize) -> bool| -> f64 {
+        let signed = differences.iter().enumerate();
+        signed
+            .map(|(at, own)| if sign(at) { *own } else { -own })
+            .sum::<f64>()
+            .abs()
+    };
+    if n <= EXACT_SIGNS {
+        let ways = 1_usize << n;
+        let as_large = (0..ways)
+            .filter(|way| sum(&mut |at| way >> at & 1 == 1) >= seen)
+            .count();
+        return as_large as f64 / ways as f64;
+    }
+    let as_large = (0..DRAWN_FLIPS).filter(|_| sum(&mut |_| coin()) >= seen).count();
+    (as_large + 1) as f64 / (DRAWN_FLIPS + 1) as f64
+}
+
 /// Half the width of the 95 % interval of a mean over runs that differ in their seed and were scored on the same test examples. It has two parts,
 /// added as variances: what changes with the seed (Student's t over `scores`), and what changes with the test examples, which the
 /// seeds have in common, so that more seeds do not make it smaller (`errors`, the standard errors of the scores). None of fewer than two runs.
@@ -181,6 +231,35 @@ mod tests {
         let text = include_str!("../tests/golden/fixtures/statistics.json");
         let mut reference: BTreeMap<String, Vec<Vec<f64>>> = serde_json::from_str(text).expect("the fixture");
         reference.remove(key).expect("a key of the fixture")
+    }
+
+    /// Rows of gained, lost, p; and of p, after, before.
+    #[test]
+    fn paired_tests_are_those_of_statsmodels_and_scipy() {
+        for row in reference("mcnemar") {
+            let (gained, lost) = (row[0] as usize, row[1] as usize);
+            let after = [vec![1.0; gained], vec![0.0; lost], vec![1.0; 7]].concat();
+            let before = [vec![0.0; gained], vec![1.0; lost], vec![1.0; 7]].concat();
+            let found = mcnemar(&after, &before).expect("rewards of 0 and 1");
+            assert!(
+                (found - row[2]).abs() < 1e-9,
+                "{gained} and {lost}: {found}, expected {}",
+                row[2]
+            );
+        }
+        assert_eq!(mcnemar(&[0.5], &[1.0]), None);
+        for (at, row) in reference("sign_flip").into_iter().enumerate() {
+            let (after, before) = row[1..].split_at(row.len() / 2);
+            let mut draw = 0;
+            let mut coin = || {
+                draw += 1;
+                Seed::new(3).fold(draw).uniform() < 0.5
+            };
+            let found = sign_flip(after, before, &mut coin);
+            // What is drawn 10,000 times is off by less than four standard errors.
+            let off = if after.len() > EXACT_SIGNS { 0.02 } else { 1e-12 };
+            assert!((found - row[0]).abs() < off, "{at}: {found}, expected {}", row[0]);
+        }
     }
 
     #[test]

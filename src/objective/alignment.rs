@@ -37,6 +37,8 @@ pub struct Alignment {
     /// What a candidate's distance from the reference is measured on.
     drift: Drift,
     sampling: Sampling,
+    /// How every candidate chooses its tokens whatever its space says; none where the space may say.
+    fixed: Option<Sampling>,
     max_new_tokens: usize,
     /// What the adapter's config calls the base model.
     base_name: String,
@@ -83,6 +85,7 @@ impl Alignment {
             off_task: Vec::new(),
             drift: Drift::new(Reference::Start, Seed::new(0)),
             sampling,
+            fixed: None,
             max_new_tokens,
             base_name,
             references: References::default(),
@@ -278,8 +281,16 @@ impl Alignment {
         Ok(())
     }
 
+    /// Has every candidate choose its tokens like this from here on; none goes back to the config and what the space searches of it.
+    pub fn sample(&mut self, sampling: Option<Sampling>) {
+        self.fixed = sampling;
+    }
+
     /// How a candidate chooses its tokens.
     fn sampling_of(&self, theta: &[f64]) -> Sampling {
+        if let Some(fixed) = self.fixed {
+            return fixed;
+        }
         let mut sampling = self.sampling;
         for (setting, value) in self.space.decoding(theta) {
             setting.put(&mut sampling, value);

@@ -1,3 +1,6 @@
-//! What readers of finished runs are shown.
+//! What readers of finished runs and of evaluations are shown.
 
+pub mod evaluation;
 pub mod leaderboard;
+pub mod selector;
+pub mod subjects;

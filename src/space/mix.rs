@@ -56,7 +56,11 @@ pub enum Per {
 
 /// The space of the weights of `adapters`: w = 1 / K + θ.
 pub fn mix(adapters: &[PeftAdapter], per: Per) -> Space {
-    let share = 1.0 / adapters.len() as f64;
+    weighted(adapters, per, 1.0 / adapters.len() as f64)
+}
+
+/// The space of the weights of `adapters`: w = `share` + θ.
+pub fn weighted(adapters: &[PeftAdapter], per: Per, share: f64) -> Space {
     let of_adapter = |(index, adapter): (usize, &PeftAdapter)| {
         let basis = move |(&(layer, module), lora): (&_, &Lora)| Basis {
             layer,

@@ -52,3 +52,12 @@ if ! cmp -s requirements-preference.txt "$preference/requirements-preference.txt
     cp requirements-preference.txt "$preference/requirements-preference.txt"
 fi
 "$preference/bin/python" make_preference.py
+
+# An evaluation of a model with an adapter by the harness. `make_harness.py --train ESSA` makes the model and the adapter anew too.
+harness="$ESSA_CACHE/golden-harness-venv"
+if ! cmp -s requirements-harness.txt "$harness/requirements-harness.txt"; then
+    "${PYTHON:-python3}" -m venv "$harness"
+    "$harness/bin/python" -m pip install --quiet --requirement requirements-harness.txt
+    cp requirements-harness.txt "$harness/requirements-harness.txt"
+fi
+"$harness/bin/python" make_harness.py
