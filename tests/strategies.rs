@@ -49,6 +49,8 @@ struct ReferenceRun {
     population: usize,
     cap: usize,
     evaluations: Vec<Option<usize>>,
+    /// c_m, where it is not 1.
+    cmean: Option<f64>,
 }
 
 impl Fixture {
@@ -90,7 +92,7 @@ fn the_parameters_of_cma_es_are_those_of_pycma() {
 fn cma_es_needs_as_many_evaluations_as_pycma() {
     let Fixture { target, runs, .. } = Fixture::read();
     needs_as_many_evaluations(runs.into_iter().map(|run| Case {
-        label: format!("{} n={} active={}", run.function, run.n, run.active),
+        label: format!("{} n={} active={} c_m={:?}", run.function, run.n, run.active, run.cmean),
         config: reference_config(&run),
         function: function(&run.function, run.n),
         x0: vec![run.start; run.n],
@@ -108,6 +110,7 @@ fn reference_config(run: &ReferenceRun) -> serde_json::Value {
         "sigma": run.sigma0,
         "active": run.active,
         "antithetic": false,
+        "learning_rate": run.cmean.unwrap_or(1.0),
     })
 }
 
@@ -125,7 +128,7 @@ fn cma_es_is_invariant_to_rotation() {
     for run in fixture
         .runs
         .iter()
-        .filter(|run| run.function == "ellipsoid" && run.n == n)
+        .filter(|run| run.function == "ellipsoid" && run.n == n && run.cmean.is_none())
     {
         let config = reference_config(run);
         // The start is rotated back, so that both begin at the same height.
@@ -378,6 +381,49 @@ fn distances_count_for_z_scores_up_to_scale_and_shift() {
     }
     for (plain, shifted) in plain.mean().iter().zip(shifted.mean()) {
         assert!((plain - shifted).abs() < 1e-9);
+    }
+}
+
+// ------------------------------------------------------------------------------------- learning rate of the mean
+
+/// Half the rate is half the move of the same generation and no other σ, and a rate of 1 is what a config that names none
+/// has, to the last bit. What a rate does after that is held against pycma's `CMA_cmean` above.
+#[test]
+fn the_learning_rate_of_the_mean_scales_its_move_alone() {
+    for config in configs().into_iter().filter(|config| config["kind"] != "random-search") {
+        if config["kind"] == "open-es" {
+            continue; // There it is the length of a step.
+        }
+        let with = |rate: f64| {
+            let mut config = config.clone();
+            config["learning_rate"] = json!(rate);
+            build(&config, 6, 1)
+        };
+        let (mut silent, mut whole, mut half, mut double) = (build(&config, 6, 1), with(1.0), with(0.5), with(2.0));
+        let fitness = judge(silent.as_ref(), rosenbrock);
+        let step = silent.tell(&fitness);
+        assert_eq!(whole.tell(&fitness), step, "{config}");
+        for (other, scale) in [(&mut half, 0.5), (&mut double, 2.0)] {
+            let other_step = other.tell(&fitness);
+            assert!(
+                (other_step.step_norm - scale * step.step_norm).abs() < 1e-14,
+                "{config}"
+            );
+            assert_eq!(
+                (other_step.sigma, &other_step.spread),
+                (step.sigma, &step.spread),
+                "{config}"
+            );
+            for (other, one) in other.mean().iter().zip(silent.mean()) {
+                assert!((other - 1.0 - scale * (one - 1.0)).abs() < 1e-14, "{config}");
+            }
+        }
+        for _ in 0..12 {
+            let fitness = judge(silent.as_ref(), rosenbrock);
+            assert_eq!(whole.tell(&fitness), silent.tell(&fitness), "{config}");
+            assert_eq!(bits(whole.mean()), bits(silent.mean()), "{config}");
+        }
+        assert_eq!(whole.state(), silent.state(), "{config}");
     }
 }
 

@@ -56,7 +56,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean (not in random-search).";
     "strategy.active", "boolean", "false", "", "cma-es, sep-cma-es: the worse half pushes the covariance away (negative weights).";
     "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
-    "strategy.learning_rate", "number", "from σ", "> 0", "open-es: length of a step.";
+    "strategy.learning_rate", "number", "1; open-es: from σ", "> 0", "cma-es, sep-cma-es, lm-ma-es, xnes, snes, cem, open-es: how far the mean goes. c_m of CMA-ES and η of the natural strategies: 1 is all the way to the weighted mean of the better candidates, ½ half of it, 2 twice as far; σ does not notice. Large populations bear more, because more candidates average the noise out. Of open-es it is the length of a step, 0.2 σ with Adam.";
     "strategy.optimizer", "string", "\"adam\"", "`adam`, `momentum`", "open-es: what turns gradient estimates into steps.";
     "strategy.momentum", "share", "0.9", "0 ≤ β < 1", "open-es: how much of the running mean of gradients is kept.";
     "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";

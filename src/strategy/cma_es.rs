@@ -8,7 +8,7 @@
 //!
 //! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
-use super::algorithm::{Algorithm, Search};
+use super::algorithm::{Algorithm, MEAN_RATE, Search, mean_rate};
 use super::shaping::share_weights;
 use super::spread::Spread;
 use crate::error::{Error, Result};
@@ -26,6 +26,10 @@ use std::fmt::Debug;
 pub struct CmaEsConfig {
     /// Whether the worse half of the members pushes the covariance matrix away (negative weights). Default false.
     pub active: bool,
+    /// c_m, the learning rate of the mean, above 0: how far it goes towards the weighted mean of the better half, or beyond
+    /// it. The paths see the whole way, so σ and C do not notice. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
 }
 
 // ------------------------------------------------------------------------------------------------ fixed parameters
@@ -247,7 +251,12 @@ impl<C: Covariance> Algorithm for CmaEs<C> {
     type Settings = CmaEsConfig;
 
     fn resolve(settings: &CmaEsConfig, n: usize, _: usize, _: f64) -> Result<CmaEsConfig> {
-        C::check(n).map(|()| settings.clone())
+        C::check(n)?;
+        let learning_rate = Some(mean_rate(settings.learning_rate)?);
+        Ok(CmaEsConfig {
+            learning_rate,
+            ..settings.clone()
+        })
     }
 
     /// By its negative weights.
@@ -308,8 +317,9 @@ impl<C: Covariance> Algorithm for CmaEs<C> {
             axpy(draw.recombination, &draw.z, &mut z_w);
             axpy(draw.recombination, &draw.y, &mut y_w); // (41)
         }
-        axpy(search.sigma, &y_w, &mut search.mean); // (42), c_m = 1
-        let step_norm = search.sigma * norm(&y_w);
+        let step = search.settings.learning_rate.unwrap_or(MEAN_RATE) * search.sigma;
+        axpy(step, &y_w, &mut search.mean); // (42)
+        let step_norm = step * norm(&y_w);
 
         // Step size.
         let isotropic = self.covariance.rotate(&z_w);
@@ -430,7 +440,13 @@ mod tests {
     use nalgebra::{DMatrix, DVector, SymmetricEigen};
 
     fn strategy(n: usize, population: usize, active: bool, antithetic: bool) -> AskTell<CmaEs> {
-        let (settings, x0) = (CmaEsConfig { active }, vec![0.25; n]);
+        let (settings, x0) = (
+            CmaEsConfig {
+                active,
+                learning_rate: None,
+            },
+            vec![0.25; n],
+        );
         AskTell::new(
             "cma-es",
             Search::new(settings, &x0, 0.5, population, antithetic, Seed::new(11)),

@@ -9,11 +9,12 @@
 //! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
-use super::algorithm::{Algorithm, NoSettings, Search};
+use super::algorithm::{Algorithm, MeanSettings, Search};
 use super::cma_es::{Parameters, cumulate, neutral_mueff};
 use super::defaults;
 use super::shaping::share_weights;
 use super::spread::Spread;
+use crate::error::Result;
 use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
 use crate::search::Fitness;
 use serde::{Deserialize, Serialize};
@@ -82,15 +83,19 @@ impl LmMaEs {
 }
 
 impl Algorithm for LmMaEs {
-    type Settings = NoSettings;
+    type Settings = MeanSettings;
+
+    fn resolve(settings: &MeanSettings, _: usize, _: usize, _: f64) -> Result<MeanSettings> {
+        settings.resolved()
+    }
 
     /// Only the better half has weights.
-    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+    fn weighs_the_worse_half(_: &MeanSettings) -> bool {
         false
     }
 
     /// M is the unit matrix.
-    fn start(search: &mut Search) -> Self {
+    fn start(search: &mut Search<MeanSettings>) -> Self {
         let n = search.dim();
         Self {
             updates: 0,
@@ -105,7 +110,7 @@ impl Algorithm for LmMaEs {
 
     // -------------------------------------------------------------------------------------------------------- draw
 
-    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+    fn draw(&self, search: &Search<MeanSettings>, member: usize) -> Vec<f64> {
         let (draw, sign) = search.noise().draw_of(member);
         let z = search.noise().normals(draw, search.dim());
         let d = self.shape(&Rates::new(search.dim(), search.population).cd, &z);
@@ -116,7 +121,7 @@ impl Algorithm for LmMaEs {
 
     // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, search: &mut Search<MeanSettings>, fitness: &[Fitness]) -> f64 {
         let n = search.dim();
         let fixed = Rates::new(n, search.population);
         let weights = share_weights(&fixed.weights, fitness);
@@ -128,8 +133,9 @@ impl Algorithm for LmMaEs {
             axpy(weight.odd, &noise.normals(draw, n), &mut z_w);
         }
         let d_w = self.shape(&fixed.cd, &z_w);
-        axpy(search.sigma, &d_w, &mut search.mean);
-        let step_norm = search.sigma * norm(&d_w);
+        let step = search.settings.rate() * search.sigma;
+        axpy(step, &d_w, &mut search.mean);
+        let step_norm = step * norm(&d_w);
 
         let scale = |rate: f64| (mueff * rate * (2.0 - rate)).sqrt();
         cumulate(&mut self.path_sigma, fixed.cs, scale(fixed.cs), &z_w);
@@ -144,7 +150,7 @@ impl Algorithm for LmMaEs {
     }
 
     /// M is not written down, so its axes are not known.
-    fn spread(&self, _: &Search) -> Option<Spread> {
+    fn spread(&self, _: &Search<MeanSettings>) -> Option<Spread> {
         None
     }
 }
@@ -161,7 +167,7 @@ mod tests {
         let x0 = vec![0.25; n];
         AskTell::new(
             "lm-ma-es",
-            Search::new(NoSettings {}, &x0, 0.5, 6, antithetic, Seed::new(11)),
+            Search::new(MeanSettings::default(), &x0, 0.5, 6, antithetic, Seed::new(11)),
         )
     }
 

@@ -29,7 +29,7 @@ pub mod xnes;
 use crate::error::{Error, Result};
 use crate::search::Fitness;
 use crate::seed::Seed;
-pub use algorithm::{Algorithm, AskTell, NoSettings, Search};
+pub use algorithm::{Algorithm, AskTell, MeanSettings, NoSettings, Search};
 use cma_es::CmaEsConfig;
 use guarded::Guarded;
 use serde::de::{DeserializeOwned, Error as _};
@@ -530,6 +530,10 @@ mod tests {
             (
                 r#"{"kind": "open-es", "learning_rate": 0.0}"#,
                 "strategy.learning_rate: is 0, expected a number above 0",
+            ),
+            (
+                r#"{"kind": "auto", "learning_rate": -1.0}"#,
+                "strategy.learning_rate: is -1, expected a number above 0",
             ),
             (
                 r#"{"kind": "open-es", "momentum": 1.0}"#,
