@@ -219,7 +219,7 @@ impl RunConfig {
     }
 
     /// Takes over what was decided for a run before its first generation, where this config leaves it to be decided: the slots
-    /// of a budget, and σ0.
+    /// of a budget, σ0, and what `auto` is.
     pub fn take_decisions_of(&mut self, begun: &Self) {
         if self.space.budget.is_some() && self.space.only.is_none() {
             self.space.only.clone_from(&begun.space.only);
@@ -227,6 +227,7 @@ impl RunConfig {
         if self.run.calibrate_sigma && begun.strategy.sigma.is_some() {
             self.strategy.sigma = begun.strategy.sigma;
         }
+        self.strategy.kind = self.strategy.kind.as_begun(&begun.strategy.kind);
     }
 
     /// Every PEFT directory that the config names.
