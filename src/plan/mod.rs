@@ -6,6 +6,7 @@ pub mod budget;
 pub mod calibration;
 pub mod forecast;
 pub mod probing;
+mod range;
 pub mod sweep;
 
 use crate::config::RunConfig;
