@@ -1,3 +1,4 @@
 //! What readers of finished runs are shown.
 
+pub mod comparison;
 pub mod leaderboard;
