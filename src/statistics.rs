@@ -81,6 +81,24 @@ impl Estimate {
     }
 }
 
+impl Estimate {
+    /// The mean difference of pairs of runs, `a − b`, and Student's interval over pairs; none of fewer than two pairs. Scores of runs are
+    /// no 0 and 1 even where one is, so there is no other interval here.
+    pub fn of_pairs(a: &[f64], b: &[f64]) -> Option<Self> {
+        let differences = differences(a, b);
+        if differences.len() < 2 {
+            return None;
+        }
+        let value = mean(&differences);
+        let half = student_95(differences.len() - 1) * standard_error(&differences);
+        Some(Self {
+            value,
+            low: value - half,
+            high: value + half,
+        })
+    }
+}
+
 /// Mean and standard error of the differences `after − before`, question by question.
 pub fn paired_gain(after: &[f64], before: &[f64]) -> (f64, f64) {
     let differences = differences(after, before);
@@ -290,6 +308,21 @@ mod tests {
         );
         let gain = Estimate::of_gain(&[0.0, 0.5, 1.0], &[0.0, 0.0, 0.0]);
         assert_eq!(gain, estimate);
+    }
+
+    /// scipy's paired t-test says the same, and of scores that all are 0 or 1 too.
+    #[test]
+    fn pairs_of_runs_have_students_interval() {
+        for row in reference("paired") {
+            let (ends, scores) = row.split_at(2);
+            let (a, b) = scores.split_at(scores.len() / 2);
+            let found = Estimate::of_pairs(a, b).expect("pairs");
+            close((found.low, found.high), (ends[0], ends[1]));
+        }
+        assert_eq!(
+            (Estimate::of_pairs(&[0.5], &[0.1]), Estimate::of_pairs(&[], &[])),
+            (None, None)
+        );
     }
 
     /// Where the two are unrelated (φ = 0) Newcombe's paired interval is his interval for independent proportions.

@@ -314,8 +314,8 @@ fn a_dry_run_writes_nothing_and_is_right() {
     assert_eq!(files(), before);
     for words in [
         "runs/a, a new run",
-        "cma-es, 4 candidates, sigma 0.1",
-        "n = 8 is at most 2048",
+        "sep-cma-es, 4 candidates, sigma 0.1",
+        "generations would learn 0.05 of a full covariance matrix",
         "2 of 4 prompts",
         "32 of candidates, 12 of the mean on validation, 8 at the end",
         "space.only: at most 102 texts",

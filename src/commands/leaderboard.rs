@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::files::write_output;
-use crate::report::leaderboard;
+use crate::report::{comparison, leaderboard};
 use crate::terminal;
 use clap::Args;
 use std::path::PathBuf;
@@ -16,6 +16,19 @@ pub struct LeaderboardArguments {
     /// Pools runs that agree in these columns, or keys of the config, to a mean and a 95 % interval.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub group_by: Vec<String>,
+    /// Compares runs that differ in these columns, or keys of the config: a mean for each arm, and of each two arms the difference of
+    /// their paired runs with a 95 % interval.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',', conflicts_with = "group_by")]
+    pub compare: Vec<String>,
+    /// With --compare: runs of two arms that agree in these are a pair.
+    #[arg(
+        long,
+        value_name = "COLUMNS",
+        value_delimiter = ',',
+        default_value = "seed",
+        requires = "compare"
+    )]
+    pub pair: Vec<String>,
     /// Prints CSV instead of a table.
     #[arg(long)]
     pub csv: bool,
@@ -24,7 +37,7 @@ pub struct LeaderboardArguments {
     pub output: Option<PathBuf>,
 }
 
-/// Prints the rows of all runs under some directories, or pools of those that agree in some columns, as a table or as CSV, and writes
+/// Prints the rows of all runs under some directories, or pools of those that agree in some columns, or comparisons of such pools, as a table or as CSV, and writes
 /// the CSV to a file if one is given.
 pub fn print(arguments: &LeaderboardArguments) -> Result<()> {
     let (directories, group_by) = (&arguments.directories, &arguments.group_by);
@@ -39,7 +52,13 @@ pub fn print(arguments: &LeaderboardArguments) -> Result<()> {
             names.join(", ")
         )));
     }
-    let (as_csv, as_table) = if group_by.is_empty() {
+    let compare = &arguments.compare;
+    let (as_csv, as_table) = if !compare.is_empty() {
+        let comparisons = comparison::compare(&rows, compare, &arguments.pair)?;
+        let arms = leaderboard::pools_to_table(&leaderboard::pool(&rows, compare)?);
+        let table = format!("{arms}\n\n{}", comparison::to_table(&comparisons));
+        (comparison::to_csv(&comparisons), table)
+    } else if group_by.is_empty() {
         (leaderboard::to_csv(&rows), leaderboard::to_table(&rows))
     } else {
         let pools = leaderboard::pool(&rows, group_by)?;

@@ -67,7 +67,7 @@ pub(super) fn learn_first(ranks: &Ranks, config: &RunConfig, before: &WarmStartB
             match train(&before.config, &before.directory, &|text| say_dated(text), &mut go_on) {
                 Err(error @ Error::InUse { .. }) => {
                     if !std::mem::replace(&mut is_told, true) {
-                        say_dated(&format!("waiting for the warm start of another job: {error}"));
+                        say_dated(format!("waiting for the warm start of another job: {error}"));
                     }
                     if interrupt::requested() {
                         return Ok(false);

@@ -296,7 +296,7 @@ impl RunConfig {
     }
 
     /// Takes over what was decided for a run before its first generation, where this config leaves it to be decided: the slots
-    /// of a budget, and σ0.
+    /// of a budget, σ0, and what `auto` is.
     pub fn take_decisions_of(&mut self, begun: &Self) {
         if self.space.budget.is_some() && self.space.only.is_none() {
             self.space.only.clone_from(&begun.space.only);
@@ -304,6 +304,7 @@ impl RunConfig {
         if self.run.calibrate_sigma && begun.strategy.sigma.is_some() {
             self.strategy.sigma = begun.strategy.sigma;
         }
+        self.strategy.kind = self.strategy.kind.as_begun(&begun.strategy.kind);
     }
 
     /// Puts the directory in which the adapter will lie in place of the warm start that makes it, and returns that warm start; none where the config

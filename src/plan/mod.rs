@@ -6,6 +6,7 @@ pub mod budget;
 pub mod calibration;
 pub mod forecast;
 pub mod probing;
+mod range;
 pub mod sweep;
 
 use crate::adapter::Learned;
@@ -19,7 +20,7 @@ use crate::record::RunDirectory;
 use crate::search::{Slot, start};
 use crate::seed::Seed;
 use crate::statistics::mean;
-use crate::strategy::{Kind, LARGEST_FULL};
+use crate::strategy::{Kind, learnt_of_a_full_matrix};
 use budget::Sensitivity;
 use probing::{Probing, Spent};
 use serde::{Deserialize, Serialize};
@@ -208,23 +209,21 @@ impl Decided {
     }
 }
 
-/// Fills in what the strategy leaves to n, and notes it. Returns what to say of a strategy that was chosen by n.
+/// Fills in what the strategy leaves to n and to the length of the run, and notes it. Returns what to say of a strategy that was
+/// chosen by them.
 fn resolve_strategy(config: &mut RunConfig, n: usize, decided: &mut Decided) -> Result<Option<String>> {
     let asked = config.strategy.clone();
-    config.strategy = asked.resolve(n)?;
+    let generations = config.run.generations;
+    config.strategy = asked.chosen(n, generations).resolve(n)?;
     let mut said = None;
-    if matches!(asked.kind, Kind::Auto(_)) {
-        let (chosen, reason) = if n > LARGEST_FULL {
-            let reason =
-                format!("n = {n} is above {LARGEST_FULL}, where a full covariance matrix learns nothing in time");
-            said = Some(format!("strategy: sep-cma-es, because {reason}"));
-            ("sep-cma-es", reason)
-        } else {
-            (
-                "cma-es",
-                format!("n = {n} is at most {LARGEST_FULL}, so a full covariance matrix can be learned"),
-            )
-        };
+    if let (Kind::Auto(settings), Some(population)) = (&asked.kind, config.strategy.population) {
+        let chosen = config.strategy.kind.name();
+        let learnt = learnt_of_a_full_matrix(n, population, settings.active, generations);
+        let reason = format!(
+            "with n = {n} and {population} candidates {generations} generations would learn {learnt:.2} of a full covariance \
+             matrix (generations · (c_1 + c_μ), enough is 1)"
+        );
+        said = Some(format!("strategy: {chosen}, because {reason}"));
         decided.note("strategy.kind", chosen, reason);
     }
     if let (None, Some(population)) = (asked.population, config.strategy.population) {

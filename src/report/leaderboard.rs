@@ -109,7 +109,7 @@ pub fn pool(rows: &[Row], columns: &[String]) -> Result<Vec<Pool>> {
     for row in rows {
         let values = columns
             .iter()
-            .map(|column| value_of(row, column))
+            .map(|column| value_of(row, "--group-by", column))
             .collect::<Result<Vec<_>>>()?;
         groups.entry(values.join(", ")).or_default().push(row);
     }
@@ -138,8 +138,8 @@ fn pooled(group: String, rows: &[&Row]) -> Pool {
     }
 }
 
-/// `column=value` of a row.
-fn value_of(row: &Row, column: &str) -> Result<String> {
+/// `column=value` of a row, where `flag` names a column of the leaderboard or a key of the run's config, which has a dot in it.
+pub(super) fn value_of(row: &Row, flag: &str, column: &str) -> Result<String> {
     let fields = serde_json::to_value(row).expect("JSON of text and numbers");
     let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), String::from);
     if let Some(value) = fields.get(column) {
@@ -156,7 +156,7 @@ fn value_of(row: &Row, column: &str) -> Result<String> {
     };
     if !column.contains('.') {
         return Err(Error::config(format!(
-            "--group-by {column}: there is no such column; expected some of {}, or keys of the config such as strategy.sigma",
+            "{flag} {column}: there is no such column; expected some of {}, or keys of the config such as strategy.sigma",
             columns()
         )));
     }
@@ -247,7 +247,7 @@ pub fn to_table(rows: &[Row]) -> String {
 }
 
 /// Lines whose columns stand below each other.
-fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
+pub(super) fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
     let pad = |(text, width): (&String, &usize)| format!("{text}{}", " ".repeat(width - text.chars().count()));

@@ -1,5 +1,6 @@
 //! What readers of finished runs and of evaluations are shown.
 
+pub mod comparison;
 pub mod evaluation;
 pub mod leaderboard;
 pub mod selector;

@@ -7,7 +7,7 @@
 use super::noise::Noise;
 use super::shaping::is_flat;
 use super::spread::Spread;
-use super::{Step, Strategy, damaged, part};
+use super::{Step, Strategy, check, damaged, part};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
@@ -66,6 +66,37 @@ pub trait Algorithm: Serialize + DeserializeOwned + Send {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
+
+/// Of an algorithm whose only setting is how far its mean goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MeanSettings {
+    /// c_m, or η_μ, above 0: the mean goes to m + c_m (m' − m), where m' is the weighted mean of the better members. Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+}
+
+impl MeanSettings {
+    /// Checked, and its default filled in.
+    pub fn resolved(self) -> Result<Self> {
+        let learning_rate = Some(mean_rate(self.learning_rate)?);
+        Ok(Self { learning_rate })
+    }
+
+    /// c_m
+    pub(super) fn rate(self) -> f64 {
+        self.learning_rate.unwrap_or(MEAN_RATE)
+    }
+}
+
+/// The learning rate of the mean where a config leaves it alone: all the way to the weighted mean (Hansen's tutorial, c_m).
+pub(super) const MEAN_RATE: f64 = 1.0;
+
+/// The learning rate of the mean, checked, or its default.
+pub(super) fn mean_rate(given: Option<f64>) -> Result<f64> {
+    let rate = given.unwrap_or(MEAN_RATE);
+    check("learning_rate", rate, rate > 0.0, "a number above 0")
+}
 
 /// The state that every search has, whatever its algorithm, with the settings `S` of the algorithm beside it.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@
 //! draws differ. A baseline: nothing corrects that a few members underestimate σ, so under random fitness ln σ falls by
 //! about smoothing / (4 · elite · λ) a generation, until the added noise stops it.
 
-use super::algorithm::{Algorithm, Search};
+use super::algorithm::{Algorithm, MEAN_RATE, Search, mean_rate};
 use super::check;
 use super::shaping::share_weights;
 use super::spread::{Spread, geometric_mean};
@@ -24,20 +24,26 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CemConfig {
-    /// ρ, the share of the members that is the elite, in (0, 1); at least one member. Default 0.5.
+    /// ρ, the share of the members that is the elite, in (0, 1); at least one member. Default 0.3, with which
+    /// the mean goes about as far as that of CMA-ES (tests/strategies.rs).
     pub elite: f64,
     /// α, how much of σ is replaced by the elite's, in (0, 1]. Default 0.1.
     pub smoothing: f64,
     /// What is added to each σ in a generation, as variances add, at least 0. Default 0.05 σ0.
     pub extra_noise: Option<f64>,
+    /// The learning rate of the mean, above 0: how far it goes towards the elite's, or beyond it (the α of smoothed updating,
+    /// which the book has for the mean as for σ). Default 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
 }
 
 impl Default for CemConfig {
     fn default() -> Self {
         Self {
-            elite: 0.5,
+            elite: 0.3,
             smoothing: 0.1,
             extra_noise: None,
+            learning_rate: None,
         }
     }
 }
@@ -74,6 +80,7 @@ impl Algorithm for Cem {
                 "a number in (0, 1]",
             )?,
             extra_noise: Some(check("extra_noise", noise, noise >= 0.0, "0 or a number above")?),
+            learning_rate: Some(mean_rate(settings.learning_rate)?),
         })
     }
 
@@ -118,10 +125,11 @@ impl Algorithm for Cem {
         }
         let extra = search.settings.extra_noise.expect("a resolved config has its noise");
         let alpha = search.settings.smoothing;
+        let mean_rate = search.settings.learning_rate.unwrap_or(MEAN_RATE);
         let (mean, sigmas) = (&mut search.mean, &mut self.sigmas);
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {
-            *moved = sigmas[i] * of_mean[i]; // update
+            *moved = mean_rate * sigmas[i] * of_mean[i]; // update
             mean[i] += *moved;
             let smoothed = sigmas[i] * (1.0 - alpha + alpha * of_variance[i].sqrt()); // update, smooth
             sigmas[i] = smoothed.hypot(extra);
@@ -145,6 +153,7 @@ mod tests {
 
     fn strategy(antithetic: bool, change: impl Fn(&mut CemConfig)) -> AskTell<Cem> {
         let mut settings = CemConfig {
+            elite: 0.5,
             extra_noise: Some(0.0),
             ..CemConfig::default()
         };
@@ -217,6 +226,7 @@ mod tests {
     #[test]
     fn under_random_fitness_sigma_falls_as_the_header_says() {
         let settings = CemConfig {
+            elite: 0.5,
             extra_noise: Some(0.0),
             ..CemConfig::default()
         };

@@ -1,7 +1,8 @@
 //! A strategy under guard, in what means the same for all of them. A trust region: the mean moves by no more than
 //! `max_step` a generation, in the direction in which the strategy would have moved it. Restarts: where the strategy asks
 //! to stop, it begins again from the start with twice the population (IPOP: A. Auger, N. Hansen, *A Restart CMA Evolution
-//! Strategy With Increasing Population Size*, CEC 2005). The strategies themselves know of neither.
+//! Strategy With Increasing Population Size*, CEC 2005), and with another σ0, because generations that are all flat have no
+//! other cause that a restart could change. The strategies themselves know of neither.
 
 use super::{Step, Strategy, StrategyConfig, damaged};
 use crate::error::Result;
@@ -63,14 +64,22 @@ impl Guarded {
     }
 }
 
-/// The config of the strategy itself after so many restarts.
+/// The config of the strategy itself after so many restarts. What its other settings made of σ0 stays as it was.
 fn unguarded(config: &StrategyConfig, restarts: u32) -> StrategyConfig {
     StrategyConfig {
         population: config.population.map(|population| population << restarts),
+        sigma: config.sigma.map(|sigma| sigma * wider(restarts)),
         max_step: None,
         restarts: 0,
         ..config.clone()
     }
+}
+
+/// σ0 of a restart in units of the first: too large and too small look the same from where the strategy stopped, so it is
+/// 2, ½, 4, ¼ and so on.
+fn wider(restarts: u32) -> f64 {
+    let doubled = 2.0_f64.powi(restarts.div_ceil(2) as i32);
+    if restarts % 2 == 1 { doubled } else { 1.0 / doubled }
 }
 
 /// The strategy at the beginning of a restart. Its noise is the run's until the first.
@@ -187,9 +196,10 @@ mod tests {
     fn a_strategy_that_stops_begins_again_with_twice_the_population() {
         let mut strategy = build(json!({ "kind": "cma-es", "population": 4, "restarts": 2 }), 3);
         let first = strategy.ask(0);
-        let mut populations = vec![];
+        let (mut populations, mut sigmas) = (vec![], vec![]);
         let reason = loop {
             let flat = vec![Fitness::new(1.0); strategy.population()];
+            sigmas.push(strategy.sigma());
             let step = strategy.tell(&flat);
             populations.push(flat.len());
             if let Some(reason) = step.stop {
@@ -198,6 +208,9 @@ mod tests {
         };
         assert!(reason.contains("same fitness"), "{reason}");
         assert_eq!(populations, [[4; 20], [8; 20], [16; 20]].concat());
+        // Too small, then too large: what failed is not tried again.
+        assert_eq!(sigmas, [[0.1; 20], [0.2; 20], [0.05; 20]].concat());
+        assert_eq!([0, 1, 2, 3, 4, 5].map(wider), [1.0, 2.0, 0.5, 4.0, 0.25, 8.0]);
         assert_eq!(strategy.generation(), 60);
         assert_ne!(strategy.ask(0), first, "a restart has noise of its own");
     }

@@ -4,16 +4,18 @@
 //! matrices, each the unit matrix with one learnt direction stretched. A direction is a path of past steps, and each
 //! path forgets four times as slowly as the one before. Time a member and memory are O(n m), for n in the tens of
 //! thousands. Steps are drawn, weighted and cumulated as in `cma_es.rs`, so ties share weights, members come in
-//! pairs unless the settings say otherwise (the paper draws none), and σ does not drift under random fitness.
+//! pairs unless the settings say otherwise (the paper draws none), and σ does not drift under random fitness, nor while its path
+//! is young.
 //!
 //! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
-use super::algorithm::{Algorithm, NoSettings, Search};
-use super::cma_es::{Parameters, cumulate, neutral_mueff};
+use super::algorithm::{Algorithm, MeanSettings, Search};
+use super::cma_es::{Parameters, cumulate, neutral_mueff, unbiased};
 use super::defaults;
 use super::shaping::share_weights;
 use super::spread::Spread;
+use crate::error::Result;
 use crate::linalg::{all_finite, axpy, dot, exact, norm, squared_norm};
 use crate::search::Fitness;
 use serde::{Deserialize, Serialize};
@@ -82,15 +84,19 @@ impl LmMaEs {
 }
 
 impl Algorithm for LmMaEs {
-    type Settings = NoSettings;
+    type Settings = MeanSettings;
+
+    fn resolve(settings: &MeanSettings, _: usize, _: usize, _: f64) -> Result<MeanSettings> {
+        settings.resolved()
+    }
 
     /// Only the better half has weights.
-    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+    fn weighs_the_worse_half(_: &MeanSettings) -> bool {
         false
     }
 
     /// M is the unit matrix.
-    fn start(search: &mut Search) -> Self {
+    fn start(search: &mut Search<MeanSettings>) -> Self {
         let n = search.dim();
         Self {
             updates: 0,
@@ -105,7 +111,7 @@ impl Algorithm for LmMaEs {
 
     // -------------------------------------------------------------------------------------------------------- draw
 
-    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+    fn draw(&self, search: &Search<MeanSettings>, member: usize) -> Vec<f64> {
         let (draw, sign) = search.noise().draw_of(member);
         let z = search.noise().normals(draw, search.dim());
         let d = self.shape(&Rates::new(search.dim(), search.population).cd, &z);
@@ -116,7 +122,7 @@ impl Algorithm for LmMaEs {
 
     // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, search: &mut Search<MeanSettings>, fitness: &[Fitness]) -> f64 {
         let n = search.dim();
         let fixed = Rates::new(n, search.population);
         let weights = share_weights(&fixed.weights, fitness);
@@ -128,15 +134,16 @@ impl Algorithm for LmMaEs {
             axpy(weight.odd, &noise.normals(draw, n), &mut z_w);
         }
         let d_w = self.shape(&fixed.cd, &z_w);
-        axpy(search.sigma, &d_w, &mut search.mean);
-        let step_norm = search.sigma * norm(&d_w);
+        let step = search.settings.rate() * search.sigma;
+        axpy(step, &d_w, &mut search.mean);
+        let step_norm = step * norm(&d_w);
 
         let scale = |rate: f64| (mueff * rate * (2.0 - rate)).sqrt();
         cumulate(&mut self.path_sigma, fixed.cs, scale(fixed.cs), &z_w);
         for (direction, cc) in self.directions.chunks_exact_mut(n).zip(&fixed.cc) {
             cumulate(direction, *cc, scale(*cc), &z_w);
         }
-        let excess = squared_norm(&self.path_sigma) / n as f64 - 1.0;
+        let excess = squared_norm(&self.path_sigma) / unbiased(fixed.cs, self.updates + 1) / n as f64 - 1.0;
         // As in CMA-ES, σ grows by no more than a factor of e a generation.
         search.sigma *= (fixed.cs / 2.0 * excess).min(1.0).exp();
         self.updates += 1;
@@ -144,7 +151,7 @@ impl Algorithm for LmMaEs {
     }
 
     /// M is not written down, so its axes are not known.
-    fn spread(&self, _: &Search) -> Option<Spread> {
+    fn spread(&self, _: &Search<MeanSettings>) -> Option<Spread> {
         None
     }
 }
@@ -161,7 +168,7 @@ mod tests {
         let x0 = vec![0.25; n];
         AskTell::new(
             "lm-ma-es",
-            Search::new(NoSettings {}, &x0, 0.5, 6, antithetic, Seed::new(11)),
+            Search::new(MeanSettings::default(), &x0, 0.5, 6, antithetic, Seed::new(11)),
         )
     }
 
@@ -244,7 +251,9 @@ mod tests {
                     .collect()
             };
             let path_sigma = path(&before.own.path_sigma, rates.cs);
-            let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / n as f64 - 1.0);
+            // Ours alone: the path as it would be had it not begun at 0.
+            let young = 1.0 - (1.0 - rates.cs).powi(2 * (generation as i32 + 1));
+            let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / young / n as f64 - 1.0);
             was_cut += usize::from(growth > 1.0);
             let close = |found: &[f64], expected: &[f64]| {
                 found

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub struct OpenEsConfig {
     /// What σ is multiplied by after each generation that was not flat, in (0, 1]. Default 1.
     pub sigma_decay: f64,
-    /// Length of a step, above 0. Default 0.2 σ for Adam; for momentum 4 σ², divided by how much larger the
+    /// Length of a step, above 0. Default 0.4 σ for Adam; for momentum 4 σ², divided by how much larger the
     /// weights of another shaping are than centred ranks (√12 for z-scores).
     pub learning_rate: Option<f64>,
     /// What turns gradient estimates into steps. Default `adam`.
@@ -397,10 +397,10 @@ mod tests {
             let resolved = OpenEs::resolve(&settings, 3, 8, 0.5).expect("in range");
             resolved.learning_rate.expect("filled in")
         };
-        // 4 σ² for ranks, 0.2 σ for Adam.
+        // 4 σ² for ranks, 0.4 σ for Adam.
         assert_eq!(rate(Shaping::CentredRanks, Optimizer::Momentum), 1.0);
         assert!((rate(Shaping::ZScore, Optimizer::Momentum) - 1.0 / 12.0_f64.sqrt()).abs() < 1e-15);
-        assert_eq!(rate(Shaping::ZScore, Optimizer::Adam), 0.1);
+        assert_eq!(rate(Shaping::ZScore, Optimizer::Adam), 0.2);
     }
 
     /// A gradient of the size of ε takes half of the learning rate: 0.1 · 1e-8 / (1e-8 + 1e-8).

@@ -7,16 +7,18 @@
 //! have in common cancels in the step of the mean, and what they differ in cancels in that of σ. Under random fitness ln σ
 //! does not drift, with ties, failures and pairs as without.
 
-use super::algorithm::{Algorithm, NoSettings, Search};
+use super::algorithm::{Algorithm, MeanSettings, Search};
 use super::shaping::{share_weights, utilities};
 use super::spread::{Spread, geometric_mean};
+use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
 use serde::{Deserialize, Serialize};
 
 // --------------------------------------------------------------------------------------------------------- numbers
 
-/// What SNES learns beside the mean, the paper's μ. Learning rates are the paper's: 1 for the mean, (3 + ln n)/(5 √n) for σ.
+/// What SNES learns beside the mean, the paper's μ. The learning rate of σ is the paper's, (3 + ln n)/(5 √n), and that of
+/// the mean is its 1 where the settings leave it alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Snes {
@@ -25,14 +27,18 @@ pub struct Snes {
 }
 
 impl Algorithm for Snes {
-    type Settings = NoSettings;
+    type Settings = MeanSettings;
+
+    fn resolve(settings: &MeanSettings, _: usize, _: usize, _: f64) -> Result<MeanSettings> {
+        settings.resolved()
+    }
 
     /// The worse half shares the least utility.
-    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+    fn weighs_the_worse_half(_: &MeanSettings) -> bool {
         false
     }
 
-    fn start(search: &mut Search) -> Self {
+    fn start(search: &mut Search<MeanSettings>) -> Self {
         let sigmas = vec![search.sigma; search.dim()];
         search.sigma = geometric_mean(&sigmas);
         Self { sigmas }
@@ -44,7 +50,7 @@ impl Algorithm for Snes {
 
     // -------------------------------------------------------------------------------------------------------- draw
 
-    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+    fn draw(&self, search: &Search<MeanSettings>, member: usize) -> Vec<f64> {
         let (draw, sign) = search.noise().draw_of(member);
         let s = search.noise().normals(draw, search.dim());
         let member = search.mean.iter().zip(&self.sigmas).zip(s);
@@ -53,7 +59,7 @@ impl Algorithm for Snes {
 
     // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, search: &mut Search<MeanSettings>, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (search.noise(), search.dim());
         let weights = share_weights(&utilities(search.population), fitness); // u_k
         let (mut of_mean, mut of_sigma) = (vec![0.0; n], vec![0.0; n]);
@@ -65,10 +71,11 @@ impl Algorithm for Snes {
             }
         }
         let rate = (3.0 + (n as f64).ln()) / (5.0 * (n as f64).sqrt()); // η_σ, table 1
+        let mean_rate = search.settings.rate();
         let (mean, sigmas) = (&mut search.mean, &mut self.sigmas);
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {
-            *moved = sigmas[i] * of_mean[i]; // η_μ σ ∇_μ J, η_μ = 1
+            *moved = mean_rate * sigmas[i] * of_mean[i]; // η_μ σ ∇_μ J
             mean[i] += *moved;
             sigmas[i] *= (rate / 2.0 * of_sigma[i]).exp(); // σ exp(η_σ/2 ∇_σ J)
         }
@@ -76,7 +83,7 @@ impl Algorithm for Snes {
         norm(&moved)
     }
 
-    fn spread(&self, _: &Search) -> Option<Spread> {
+    fn spread(&self, _: &Search<MeanSettings>) -> Option<Spread> {
         Some(Spread::of(&self.sigmas))
     }
 }
@@ -93,7 +100,7 @@ mod tests {
         let x0 = [1.0, -2.0, 0.5];
         AskTell::new(
             "snes",
-            Search::new(NoSettings {}, &x0, 0.5, 4, antithetic, Seed::new(9)),
+            Search::new(MeanSettings::default(), &x0, 0.5, 4, antithetic, Seed::new(9)),
         )
     }
 

@@ -8,7 +8,7 @@
 //! n^(3/2): at n = 40 it is 0.016, at n = 480 0.0005, where σ hardly moves in the generations that a run has. From n ≈
 //! 100 on take `snes` or `cma-es`.
 
-use super::algorithm::{Algorithm, NoSettings, Search};
+use super::algorithm::{Algorithm, MeanSettings, Search};
 use super::shaping::{share_weights, utilities};
 use super::spread::Spread;
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 // --------------------------------------------------------------------------------------------------------- numbers
 
-/// What xNES learns beside the mean, the paper's μ, and σ. Learning rates are the paper's: 1 for the mean,
-/// (9 + 3 ln n)/(5 n √n) for σ and B.
+/// What xNES learns beside the mean, the paper's μ, and σ. The learning rate of σ and B is the paper's,
+/// (9 + 3 ln n)/(5 n √n), and that of the mean is its 1 where the settings leave it alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Xnes {
@@ -37,30 +37,30 @@ const LARGEST_DIMENSION: usize = 4096;
 
 /// Updates from one look at the axes to the next, which only the log and `stop` need: so many that looking, O(n³),
 /// costs no more than sampling, O(λ n²).
-fn gap(search: &Search) -> u64 {
+fn gap(search: &Search<MeanSettings>) -> u64 {
     search.dim().div_ceil(search.population) as u64
 }
 
 impl Algorithm for Xnes {
-    type Settings = NoSettings;
+    type Settings = MeanSettings;
 
-    fn resolve(settings: &NoSettings, n: usize, _: usize, _: f64) -> Result<NoSettings> {
+    fn resolve(settings: &MeanSettings, n: usize, _: usize, _: f64) -> Result<MeanSettings> {
         if n > LARGEST_DIMENSION {
             return Err(Error::config(format!(
                 "strategy.kind: is xnes, which keeps n × n numbers, expected at most n = {LARGEST_DIMENSION} and the space \
                  has {n}; take snes"
             )));
         }
-        Ok(*settings)
+        settings.resolved()
     }
 
     /// The worse half shares the least utility.
-    fn weighs_the_worse_half(_: &NoSettings) -> bool {
+    fn weighs_the_worse_half(_: &MeanSettings) -> bool {
         false
     }
 
     /// B is the unit matrix.
-    fn start(search: &mut Search) -> Self {
+    fn start(search: &mut Search<MeanSettings>) -> Self {
         let n = search.dim();
         Self {
             updates: 0,
@@ -77,7 +77,7 @@ impl Algorithm for Xnes {
     // -------------------------------------------------------------------------------------------------------- draw
 
     /// O(n²)
-    fn draw(&self, search: &Search, member: usize) -> Vec<f64> {
+    fn draw(&self, search: &Search<MeanSettings>, member: usize) -> Vec<f64> {
         let (draw, sign) = search.noise().draw_of(member);
         let s = search.noise().normals(draw, search.dim());
         let mut x = search.mean.clone();
@@ -87,7 +87,7 @@ impl Algorithm for Xnes {
 
     // ------------------------------------------------------------------------------------------------------- learn
 
-    fn learn(&mut self, search: &mut Search, fitness: &[Fitness]) -> f64 {
+    fn learn(&mut self, search: &mut Search<MeanSettings>, fitness: &[Fitness]) -> f64 {
         let (noise, n) = (search.noise(), search.dim());
         let dim = n as f64;
         let weights = noise.weights(&share_weights(&utilities(search.population), fitness)); // u_k
@@ -99,8 +99,9 @@ impl Algorithm for Xnes {
             axpy(weight.odd, s, &mut of_mean); // ∇_δ J = Σ u s
         }
         let step = self.shape.times(&of_mean);
-        axpy(search.sigma, &step, &mut search.mean); // η_δ σ B ∇_δ J, η_δ = 1
-        let step_norm = search.sigma * norm(&step);
+        let mean_rate = search.settings.rate() * search.sigma;
+        axpy(mean_rate, &step, &mut search.mean); // η_δ σ B ∇_δ J
+        let step_norm = mean_rate * norm(&step);
 
         // ∇_M J = Σ u (s sᵀ − I) is not made: σ takes its trace, and B the rest, Σ u s sᵀ less its own trace.
         let terms: Vec<Outer> = weights
@@ -127,11 +128,11 @@ impl Algorithm for Xnes {
         step_norm
     }
 
-    fn spread(&self, search: &Search) -> Option<Spread> {
+    fn spread(&self, search: &Search<MeanSettings>) -> Option<Spread> {
         Some(self.spread.times(search.sigma))
     }
 
-    fn limit(&self, search: &Search) -> Option<String> {
+    fn limit(&self, search: &Search<MeanSettings>) -> Option<String> {
         if self.updates >= self.measured_at + gap(search) {
             return Some("the covariance matrix has no decomposition any more".to_string());
         }
@@ -151,7 +152,7 @@ mod tests {
         let x0 = vec![0.25; n];
         AskTell::new(
             "xnes",
-            Search::new(NoSettings {}, &x0, 0.5, population, antithetic, Seed::new(11)),
+            Search::new(MeanSettings::default(), &x0, 0.5, population, antithetic, Seed::new(11)),
         )
     }
 
@@ -283,7 +284,7 @@ mod tests {
 
     #[test]
     fn a_matrix_that_no_machine_holds_is_refused() {
-        let error = Xnes::resolve(&NoSettings {}, 5000, 4, 0.1);
+        let error = Xnes::resolve(&MeanSettings::default(), 5000, 4, 0.1);
         let error = error.expect_err("too large").to_string();
         assert!(error.contains("5000") && error.contains("snes"), "{error}");
     }

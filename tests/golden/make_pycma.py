@@ -50,9 +50,10 @@ FUNCTIONS = [
 ]
 
 
-def evaluations_to_target(function, n, start, sigma0, active, seed):
+def evaluations_to_target(function, n, start, sigma0, active, cmean, seed):
     """Evaluations up to and with the first one at or below the target, None where the cap came first."""
-    options = {"seed": seed, "verbose": -9, "CMA_active": active, "CMA_mirrors": 0, "verb_log": 0}
+    options = {"seed": seed, "verbose": -9, "CMA_active": active, "CMA_cmean": cmean, "CMA_mirrors": 0,
+               "verb_log": 0}
     es = cma.CMAEvolutionStrategy(n * [start], sigma0, options)
     evaluations = 0
     while evaluations < CAP[n]:
@@ -66,14 +67,15 @@ def evaluations_to_target(function, n, start, sigma0, active, seed):
     return None
 
 
-def run(name, function, n, start, sigma0, active):
-    counts = [evaluations_to_target(function, n, start, sigma0, active, seed) for seed in SEEDS]
+def run(name, function, n, start, sigma0, active, cmean=1):
+    counts = [evaluations_to_target(function, n, start, sigma0, active, cmean, seed) for seed in SEEDS]
     reached = [count for count in counts if count is not None]
     low, median, high = statistics.quantiles(reached, n=4, method="inclusive")
-    print(f"{name:10} n={n:2} active={active!s:5} median {median:8.0f} [{low:.0f}, {high:.0f}] "
+    print(f"{name:10} n={n:2} active={active!s:5} cmean={cmean} median {median:8.0f} [{low:.0f}, {high:.0f}] "
           f"{len(reached)}/{len(counts)} reached", file=sys.stderr, flush=True)
     return {"function": name, "n": n, "start": start, "sigma0": sigma0, "active": active,
-            "population": 4 + math.floor(3 * math.log(n)), "cap": CAP[n], "evaluations": counts}
+            "population": 4 + math.floor(3 * math.log(n)), "cap": CAP[n], "evaluations": counts,
+            **({} if cmean == 1 else {"cmean": cmean})}
 
 
 def parameters(n, population):
@@ -99,7 +101,11 @@ def main():
         "runs": [run(name, function, n, start, sigma0, active)
                  for active in (False, True)
                  for n in (10, 40)
-                 for name, function, start, sigma0 in FUNCTIONS],
+                 for name, function, start, sigma0 in FUNCTIONS]
+                # The learning rate of the mean.
+                + [run(name, function, 10, start, sigma0, False, cmean)
+                   for cmean in (0.5, 1.5)
+                   for name, function, start, sigma0 in FUNCTIONS[:2]],
     }
     with open(pathlib.Path(__file__).parent / "fixtures" / "pycma.json", "w") as file:
         json.dump(fixture, file)

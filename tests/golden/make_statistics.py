@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import permutation_test, t
+from scipy.stats import permutation_test, t, ttest_rel
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
@@ -24,6 +24,19 @@ def sign_flip(after, before):
     return done.pvalue
 
 
+# Scores of one arm and of the other, seed by seed.
+paired = [
+    ([0.935, 0.910, 0.738, 0.683, 0.794, 0.746], [0.777, 0.960, 0.829, 0.892, 0.985, 0.910]),
+    ([0.5, 0.75], [0.25, 0.75]),
+    ([1.0, 0.0, 1.0, 1.0], [0.0, 0.0, 1.0, 0.0]),
+]
+
+
+def ends(a, b):
+    interval = ttest_rel(a, b).confidence_interval(0.95)
+    return [interval.low, interval.high]
+
+
 reference = {
     "student_95": [[freedom, t.ppf(0.975, freedom)] for freedom in (1, 2, 5, 30, 127, 1000)],
     "wilson": [[ones, n, *proportion_confint(ones, n, method="wilson")] for ones, n in wilson],
@@ -36,6 +49,8 @@ reference = {
         for gained, lost in discordant
     ],
     "sign_flip": [[sign_flip(after, before), *after, *before] for after, before in pairs],
+    # The ends of the interval, and then the scores.
+    "paired": [[*ends(a, b), *a, *b] for a, b in paired],
 }
 path = Path(__file__).parent / "fixtures" / "statistics.json"
 path.write_text(json.dumps(reference, indent=1) + "\n", encoding="utf-8")
