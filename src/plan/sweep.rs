@@ -8,7 +8,7 @@ use crate::config::RunConfig;
 use crate::config::table::{put, read_table, resolve_paths};
 use crate::error::{Error, Result};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use toml::Value;
 
 /// A value, or what is wrong with the sweep, without the file's name.
@@ -41,8 +41,8 @@ impl Sweep {
             Some(Value::String(name)) => name.clone(),
             _ => "sweep".into(),
         };
-        let axes = resolve_axes(axes, "", path);
-        let points = points(axes, table).map_err(|what| Error::file(path, what))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let points = points(axes, table, folder).map_err(|what| Error::file(path, what))?;
         let mut runs: Vec<RunConfig> = Vec::with_capacity(points.len());
         for Point { labels, mut table, .. } in points {
             if !labels.is_empty() {
@@ -65,6 +65,8 @@ impl Sweep {
 /// A run on its way: what was varied so far, and what is left to be drawn.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Point {
+    /// Of the file: paths are relative to it.
+    folder: PathBuf,
     /// `rank=8` and so on.
     labels: Vec<String>,
     table: toml::Table,
@@ -74,7 +76,7 @@ struct Point {
 impl Point {
     fn with(&self, key: &str, value: &Value) -> Checked<Self> {
         let mut next = self.clone();
-        put(&mut next.table, key, value.clone()).map_err(|what| format!("sweep.{key}: {what}"))?;
+        put(&mut next.table, key, resolved(key, value, &self.folder)).map_err(|what| format!("sweep.{key}: {what}"))?;
         next.labels.push(label(key, value));
         Ok(next)
     }
@@ -91,7 +93,7 @@ impl Point {
 }
 
 /// All runs of a `[sweep]` table over a config.
-fn points(mut axes: toml::Table, table: toml::Table) -> Checked<Vec<Point>> {
+fn points(mut axes: toml::Table, table: toml::Table, folder: &Path) -> Checked<Vec<Point>> {
     let zips = tables(&mut axes, "zip")?;
     let whens = tables(&mut axes, "when")?;
     let draws = match axes.remove("draws") {
@@ -100,6 +102,7 @@ fn points(mut axes: toml::Table, table: toml::Table) -> Checked<Vec<Point>> {
         Some(other) => return Err(format!("sweep.draws is {other}, expected a number of draws, 1 or more")),
     };
     let start = Point {
+        folder: folder.to_path_buf(),
         table,
         ..Point::default()
     };
@@ -246,38 +249,13 @@ fn draw(points: Vec<Point>, draws: usize) -> Checked<Vec<Point>> {
     Ok(next)
 }
 
-/// Makes the paths among the values of a `[sweep]` table absolute.
-fn resolve_axes(table: toml::Table, prefix: &str, path: &Path) -> toml::Table {
-    let of_entry = |(name, value): (String, Value)| {
-        let key = if prefix.is_empty() {
-            name.clone()
-        } else {
-            format!("{prefix}.{name}")
-        };
-        let of_table = |value: Value, prefix: &str| match value {
-            Value::Table(inner) => Value::Table(resolve_axes(inner, prefix, path)),
-            other => other,
-        };
-        let value = match value {
-            Value::Array(tables) if prefix.is_empty() && ["zip", "when"].contains(&name.as_str()) => {
-                Value::Array(tables.into_iter().map(|own| of_table(own, "")).collect())
-            }
-            Value::Array(values) => Value::Array(values.iter().map(|own| resolved(&key, own, path)).collect()),
-            Value::Table(inner) if Range::read(&inner).is_some() => Value::Table(inner),
-            value => of_table(value, &key),
-        };
-        (name, value)
-    };
-    table.into_iter().map(of_entry).collect()
-}
-
-/// The value of a key in a file at `path`: paths are relative to its folder, as they are outside of `[sweep]`.
-fn resolved(key: &str, value: &Value, path: &Path) -> Value {
+/// The value of a key in a file of this folder: paths are relative to it, as they are outside of `[sweep]`.
+fn resolved(key: &str, value: &Value, folder: &Path) -> Value {
     let mut alone = toml::Table::new();
     if put(&mut alone, key, value.clone()).is_err() {
         return value.clone();
     }
-    resolve_paths(&mut alone, path.parent().unwrap_or(Path::new(".")));
+    resolve_paths(&mut alone, folder);
     let mut found = Value::Table(alone);
     for part in key.split('.') {
         found = match found {
@@ -503,6 +481,7 @@ mod tests {
         assert!(paths[0].is_absolute() && paths[0].ends_with("a"), "{paths:?}");
         assert_eq!(paths[1], Path::new("/b.toml"));
         assert!(runs[0].model.path.parent() == paths[0].parent(), "{paths:?}");
+        assert_eq!((runs[0].name.as_str(), runs[2].name.as_str()), ("adapter=a", "adapter=warm_start-c.toml"));
     }
 
     #[test]
