@@ -378,6 +378,59 @@ fn a_changed_sweep_says_what_it_finds() {
     assert!(said(&other).contains("holds 1 runs that are not of this sweep") && said(&other).contains("seed=1"));
 }
 
+/// What a sweep zips stands in each run's config, and its arms are compared seed by seed.
+#[test]
+fn a_study_zips_its_settings_and_compares_its_arms() {
+    let desk = Desk::new();
+    let sweep = "[sweep]\nseed = [1, 2, 3]\n[[sweep.zip]]\nstrategy.population = [4, 8]\nrun.prompts = [4, 2]\n";
+    desk.write("sweep.toml", &format!("{RUN}{sweep}"));
+    done(desk.essa(&["sweep", "sweep.toml", "--out", "study"]));
+    for (prompts, population) in [(4, 4), (2, 8)] {
+        let run = format!("study/seed=3,prompts={prompts},population={population}");
+        let config = desk.config(&run);
+        assert_eq!(config["run"]["prompts"].as_integer(), Some(prompts));
+        assert_eq!(config["strategy"]["population"].as_integer(), Some(population));
+        assert_eq!(desk.row(&run)["rollouts"], 32);
+    }
+    let compare = |keys: &str, rest: &[&str]| {
+        let flags = ["leaderboard", "study", "--compare", keys, "--pair", "seed"];
+        desk.essa(&[&flags[..], rest].concat())
+    };
+    let told = String::from_utf8(done(compare("strategy.population,run.prompts", &[])).stdout).expect("text");
+    for words in ["strategy.population=8, run.prompts=2", "told apart", "test ± 95 %"] {
+        assert!(told.contains(words), "no `{words}` in {told}");
+    }
+    // By hand: the three differences, and t(2) = 4.303 of their standard errors.
+    let test = |seed: u64, arm: &str| {
+        desk.row(&format!("study/seed={seed},{arm}"))["test"]
+            .as_f64()
+            .expect("a score")
+    };
+    let [a, b] = ["prompts=4,population=4", "prompts=2,population=8"].map(|arm| [1, 2, 3].map(|seed| test(seed, arm)));
+    let differences = [0, 1, 2].map(|at| a[at] - b[at]);
+    let mean = differences.iter().sum::<f64>() / 3.0;
+    let variance = differences.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 2.0;
+    let half = 4.302_652_73 * (variance / 3.0).sqrt();
+    let csv = String::from_utf8(done(compare("strategy.population", &["--csv"])).stdout).expect("text");
+    let numbers: Vec<f64> = csv
+        .lines()
+        .nth(1)
+        .expect("a row")
+        .split(',')
+        .filter_map(|x| x.parse().ok())
+        .collect();
+    let expected = [3.0, mean.abs(), mean.abs() - half, mean.abs() + half];
+    let close = numbers
+        .iter()
+        .zip(expected)
+        .all(|(found, expected)| (found - expected).abs() < 1e-9);
+    assert!(close && numbers.len() == 4, "{csv} {expected:?}");
+    refused(
+        &compare("strategy.kind", &[]),
+        &["name in --compare or --pair what else they differ in"],
+    );
+}
+
 /// A mean that only ties with the start on validation has learned nothing that could be seen, and does not replace it.
 #[test]
 fn a_run_that_learned_nothing_exports_the_start() {

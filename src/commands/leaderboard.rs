@@ -37,8 +37,8 @@ pub struct LeaderboardArguments {
     pub output: Option<PathBuf>,
 }
 
-/// Prints the rows of all runs under some directories, or pools of those that agree in some columns, or comparisons of such pools, as a table or as CSV, and writes
-/// the CSV to a file if one is given.
+/// Prints the rows of all runs under some directories, or pools of those that agree in some columns, or comparisons of such pools, as
+/// a table or as CSV, and writes the CSV to a file if one is given.
 pub fn print(arguments: &LeaderboardArguments) -> Result<()> {
     let (directories, group_by) = (&arguments.directories, &arguments.group_by);
     let rows = leaderboard::collect(directories)?;

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Flags of `essa sweep`.
 #[derive(Args, Clone, Debug)]
 pub struct SweepArguments {
-    /// A TOML file whose `[sweep]` table has a list for each key that varies.
+    /// A TOML file whose `[sweep]` table says which keys vary, and how (docs/sweeps.md).
     pub config: PathBuf,
     /// Overrides one key of all runs.
     #[arg(long = "set", value_name = "KEY=VALUE")]

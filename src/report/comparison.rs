@@ -9,13 +9,13 @@ use crate::statistics::{Estimate, mean};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Two arms, the better one first.
+/// Two arms, the one with the higher mean first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The arm with the higher mean.
-    pub better: String,
+    pub higher: String,
     /// The other.
-    pub worse: String,
+    pub lower: String,
     /// How many pairs of runs they have, each with a test score.
     pub pairs: usize,
     /// Mean difference of the test scores of pairs; none without pairs.
@@ -94,14 +94,14 @@ fn compared(a: &Arm, b: &Arm) -> Comparison {
         .runs
         .iter()
         .filter_map(|(key, row)| row.test.zip(b.runs.get(key)?.test));
-    let (better, worse): (Vec<f64>, Vec<f64>) = both.unzip();
-    let estimate = Estimate::of_pairs(&better, &worse);
-    let differences: Vec<f64> = better.iter().zip(&worse).map(|(a, b)| a - b).collect();
+    let (higher, lower): (Vec<f64>, Vec<f64>) = both.unzip();
+    let estimate = Estimate::of_pairs(&higher, &lower);
+    let differences: Vec<f64> = higher.iter().zip(&lower).map(|(a, b)| a - b).collect();
     Comparison {
-        better: a.name.clone(),
-        worse: b.name.clone(),
-        pairs: better.len(),
-        difference: (!better.is_empty()).then(|| mean(&differences)),
+        higher: a.name.clone(),
+        lower: b.name.clone(),
+        pairs: higher.len(),
+        difference: (!higher.is_empty()).then(|| mean(&differences)),
         low: estimate.map(|estimate| estimate.low),
         high: estimate.map(|estimate| estimate.high),
         told_apart: estimate.map(|Estimate { low, high, .. }| low > 0.0 || high < 0.0),
@@ -119,7 +119,7 @@ pub fn to_csv(comparisons: &[Comparison]) -> String {
 
 /// Comparisons as a table to read, with what to think of many of them.
 pub fn to_table(comparisons: &[Comparison]) -> String {
-    let header = ["arm", "less", "pairs", "difference [95 %]", "told apart"].map(String::from);
+    let header = ["higher arm", "lower arm", "pairs", "difference [95 %]", "told apart"].map(String::from);
     let line = |comparison: &Comparison| {
         let difference = match (comparison.difference, comparison.low, comparison.high) {
             (Some(value), Some(low), Some(high)) => Estimate { value, low, high }.to_string(),
@@ -132,8 +132,8 @@ pub fn to_table(comparisons: &[Comparison]) -> String {
             None => "too few pairs",
         };
         [
-            comparison.better.clone(),
-            comparison.worse.clone(),
+            comparison.higher.clone(),
+            comparison.lower.clone(),
             comparison.pairs.to_string(),
             difference,
             told_apart.into(),
@@ -181,7 +181,7 @@ mod tests {
         let found = by_strategy(&rows).expect("two arms");
         let [one] = found.as_slice() else { panic!("{found:?}") };
         assert_eq!(
-            (one.better.as_str(), one.worse.as_str(), one.pairs),
+            (one.higher.as_str(), one.lower.as_str(), one.pairs),
             ("strategy=a", "strategy=b", 3)
         );
         let is = |found: Option<f64>, expected: f64| found.is_some_and(|found| (found - expected).abs() < 1e-4);
@@ -201,11 +201,11 @@ mod tests {
             table.contains("4      0.200 [0.070, 0.330]  yes") && !table.contains("comparisons"),
             "{table}"
         );
-        assert!(to_csv(&found).starts_with("better,worse,pairs,difference,low,high,told_apart\n"));
+        assert!(to_csv(&found).starts_with("higher,lower,pairs,difference,low,high,told_apart\n"));
     }
 
     #[test]
-    fn every_two_arms_are_compared_the_better_first() {
+    fn every_two_arms_are_compared_the_higher_first() {
         let rows = [
             row("a", 1, Some(0.1)),
             row("b", 1, Some(0.3)),
@@ -213,7 +213,7 @@ mod tests {
             row("d", 2, Some(0.2)),
         ];
         let found = by_strategy(&rows).expect("four arms");
-        let arms: Vec<_> = found.iter().map(|c| (&c.better[9..], &c.worse[9..], c.pairs)).collect();
+        let arms: Vec<_> = found.iter().map(|c| (&c.higher[9..], &c.lower[9..], c.pairs)).collect();
         assert_eq!(
             arms,
             [

@@ -6,7 +6,7 @@
 //! generations, 86,000 at n = 960 and λ = 20, and σ in 1 / c_σ, 122. Four things differ from the tutorial, because rewards
 //! of language models tie, fail and are noisy, and runs are short: tied members share weights, members may come in
 //! antithetic pairs, the paths are scaled so that under random fitness σ does not drift in either case (see
-//! [`neutral_mueff`]), and the path of σ is held against the length that it can have so far (see [`unbiased`]).
+//! [`neutral_mueff`]), and the path of σ is held against the length that it can have so far (see `unbiased`).
 //!
 //! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
