@@ -481,7 +481,10 @@ mod tests {
         assert!(paths[0].is_absolute() && paths[0].ends_with("a"), "{paths:?}");
         assert_eq!(paths[1], Path::new("/b.toml"));
         assert!(runs[0].model.path.parent() == paths[0].parent(), "{paths:?}");
-        assert_eq!((runs[0].name.as_str(), runs[2].name.as_str()), ("adapter=a", "adapter=warm_start-c.toml"));
+        assert_eq!(
+            (runs[0].name.as_str(), runs[2].name.as_str()),
+            ("adapter=a", "adapter=warm_start-c.toml")
+        );
     }
 
     #[test]
