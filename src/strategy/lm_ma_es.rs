@@ -4,14 +4,13 @@
 //! matrices, each the unit matrix with one learnt direction stretched. A direction is a path of past steps, and each
 //! path forgets four times as slowly as the one before. Time a member and memory are O(n m), for n in the tens of
 //! thousands. Steps are drawn, weighted and cumulated as in `cma_es.rs`, so ties share weights, members come in
-//! pairs unless the settings say otherwise (the paper draws none), and σ does not drift under random fitness, nor while its path
-//! is young.
+//! pairs unless the settings say otherwise (the paper draws none), and σ does not drift under random fitness.
 //!
 //! Why this one and not CR-FM-NES (Nomura and Ono, arXiv 2201.11422), which is as frugal: that one has to draw pairs, and
 //! weighs members by the length of their noise, so members that tie do not count the same.
 
 use super::algorithm::{Algorithm, MeanSettings, Search};
-use super::cma_es::{Parameters, cumulate, neutral_mueff, unbiased};
+use super::cma_es::{Parameters, cumulate, neutral_mueff};
 use super::defaults;
 use super::shaping::share_weights;
 use super::spread::Spread;
@@ -143,7 +142,7 @@ impl Algorithm for LmMaEs {
         for (direction, cc) in self.directions.chunks_exact_mut(n).zip(&fixed.cc) {
             cumulate(direction, *cc, scale(*cc), &z_w);
         }
-        let excess = squared_norm(&self.path_sigma) / unbiased(fixed.cs, self.updates + 1) / n as f64 - 1.0;
+        let excess = squared_norm(&self.path_sigma) / n as f64 - 1.0;
         // As in CMA-ES, σ grows by no more than a factor of e a generation.
         search.sigma *= (fixed.cs / 2.0 * excess).min(1.0).exp();
         self.updates += 1;
@@ -251,9 +250,7 @@ mod tests {
                     .collect()
             };
             let path_sigma = path(&before.own.path_sigma, rates.cs);
-            // Ours alone: the path as it would be had it not begun at 0.
-            let young = 1.0 - (1.0 - rates.cs).powi(2 * (generation as i32 + 1));
-            let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / young / n as f64 - 1.0);
+            let growth = rates.cs / 2.0 * (squared_norm(&path_sigma) / n as f64 - 1.0);
             was_cut += usize::from(growth > 1.0);
             let close = |found: &[f64], expected: &[f64]| {
                 found
