@@ -6,13 +6,23 @@ cd "$(dirname "$0")"
 
 export ESSA_CACHE="${ESSA_CACHE:-$HOME/.cache/essa}"
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-2}"
-venv="$ESSA_CACHE/golden-venv"
 
-if ! cmp -s requirements.txt "$venv/requirements.txt"; then
-    "${PYTHON:-python3}" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --requirement requirements.txt
-    cp requirements.txt "$venv/requirements.txt"
-fi
+# environment FOLDER REQUIREMENTS [MORE…]: makes or brings up to date an environment of these requirements; MORE are installed without their dependencies.
+environment() {
+    local folder="$1" requirements="$2"
+    shift 2
+    if ! cmp -s "$requirements" "$folder/$requirements"; then
+        "${PYTHON:-python3}" -m venv "$folder"
+        "$folder/bin/python" -m pip install --quiet --requirement "$requirements"
+        if [ "$#" -gt 0 ]; then
+            "$folder/bin/python" -m pip install --quiet --no-deps "$@"
+        fi
+        cp "$requirements" "$folder/$requirements"
+    fi
+}
+
+venv="$ESSA_CACHE/golden-venv"
+environment "$venv" requirements.txt
 if [ "${1:-}" = --env-only ]; then
     exit
 fi
@@ -34,30 +44,17 @@ fi
 
 # Graders and Pareto measures have requirements of their own (TRL without its dependencies, of which its rewards need none).
 judges="$ESSA_CACHE/golden-judges-venv"
-if ! cmp -s requirements-judges.txt "$judges/requirements-judges.txt"; then
-    "${PYTHON:-python3}" -m venv "$judges"
-    "$judges/bin/python" -m pip install --quiet --requirement requirements-judges.txt
-    "$judges/bin/python" -m pip install --quiet --no-deps trl==1.16.0
-    cp requirements-judges.txt "$judges/requirements-judges.txt"
-fi
+environment "$judges" requirements-judges.txt trl==1.16.0
 "$judges/bin/python" make_lm_eval.py
 "$judges/bin/python" make_pareto.py
 "$judges/bin/python" test_rewards.py
 
 # Losses of preferences, by an older TRL.
 preference="$ESSA_CACHE/golden-preference-venv"
-if ! cmp -s requirements-preference.txt "$preference/requirements-preference.txt"; then
-    "${PYTHON:-python3}" -m venv "$preference"
-    "$preference/bin/python" -m pip install --quiet --requirement requirements-preference.txt
-    cp requirements-preference.txt "$preference/requirements-preference.txt"
-fi
+environment "$preference" requirements-preference.txt
 "$preference/bin/python" make_preference.py
 
 # An evaluation of a model with an adapter by the harness. `make_harness.py --train ESSA` makes the model and the adapter anew too.
 harness="$ESSA_CACHE/golden-harness-venv"
-if ! cmp -s requirements-harness.txt "$harness/requirements-harness.txt"; then
-    "${PYTHON:-python3}" -m venv "$harness"
-    "$harness/bin/python" -m pip install --quiet --requirement requirements-harness.txt
-    cp requirements-harness.txt "$harness/requirements-harness.txt"
-fi
+environment "$harness" requirements-harness.txt
 "$harness/bin/python" make_harness.py
