@@ -34,6 +34,22 @@ pub struct WarmStartConfig {
     pub training: TrainingSection,
 }
 
+/// A warm start that a run asks for, and where it works.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WarmStartBefore {
+    /// What is learned.
+    pub config: WarmStartConfig,
+    /// Where; the adapter is in it when it is done.
+    pub directory: PathBuf,
+}
+
+impl WarmStartBefore {
+    /// Whether the adapter is there.
+    pub fn is_done(&self) -> bool {
+        self.directory.join(WarmStartConfig::ADAPTER).exists()
+    }
+}
+
 /// `[model]` of a warm start.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
