@@ -1,18 +1,106 @@
-//! What a run watches beside its task ([`crate::config::DriftSection`]): columns of a look at some search vectors, and whether the mean has gone
-//! too far. Pure functions of evaluations and of what the checkpoint keeps.
+//! What a run watches beside its task ([`crate::config::DriftSection`]): a look at some search vectors, as columns, and whether the mean has gone too
+//! far, which is a pure function of these columns and of what the checkpoint keeps.
 
+use super::Run;
 use crate::config::DriftSection;
+use crate::error::Result;
+use crate::objective::{Asks, Questions};
 use crate::search::Evaluation;
+use crate::task::Split;
 use std::collections::BTreeMap;
 
 /// What was seen, by column: `kl`, `kl_se` (nats a response), `mean_length` (tokens a response), `off_task/NAME` (scores).
 pub type Columns = BTreeMap<String, f64>;
 
-/// Adds the divergence from the reference, whose evaluation has a reward in nats for each text. Nothing where a probability was no finite
-/// number, so that the divergence is not known.
-pub fn divergence(columns: &mut Columns, evaluation: &Evaluation) {
-    if evaluation.failed == 0 && !evaluation.fitness.is_failed() {
-        columns.insert("kl".into(), evaluation.fitness.value());
+impl Run<'_> {
+    /// The divergence of each candidate from the reference on the first of these prompts, where it is a penalty; none of one whose
+    /// probabilities are no finite numbers. Nothing at all where the run was asked to end.
+    pub(super) fn penalties(&mut self, questions: &Questions) -> Result<Option<Vec<Option<f64>>>> {
+        let drift = &self.plan.config.drift;
+        if drift.penalty == 0.0 {
+            return Ok(Some(Vec::new()));
+        }
+        let mut indices = questions.indices.clone();
+        indices.truncate(drift.texts);
+        let asked = Questions {
+            asks: Asks::Drift,
+            ..Questions::new(Split::Train, indices, questions.seed)
+        };
+        let Some(evaluated) = self.evaluate(None, &asked)? else {
+            return Ok(None);
+        };
+        self.count_reference(&evaluated.evaluations[0]);
+        Ok(Some(evaluated.evaluations.iter().map(nats).collect()))
+    }
+
+    /// Counts what the reference's texts cost, which a candidate has just been asked about: each was read once as it was written, and once as it
+    /// was scored.
+    fn count_reference(&mut self, evaluation: &Evaluation) {
+        self.state.num_tokens += 2 * (evaluation.prompt_tokens + evaluation.completion_tokens);
+    }
+
+    /// Looks at what is watched beside the task, for each of some search vectors. `evaluations` are those of the task on the same split.
+    pub(super) fn watch(
+        &mut self,
+        thetas: &[Vec<f64>],
+        split: Split,
+        evaluations: &[Evaluation],
+    ) -> Result<Option<Vec<Columns>>> {
+        let config = &self.plan.config;
+        let mut columns = vec![Columns::new(); thetas.len()];
+        if !config.drift.watches() {
+            return Ok(Some(columns));
+        }
+        let examples = self.objective.examples(split);
+        for (columns, evaluation) in columns.iter_mut().zip(evaluations) {
+            let texts = (examples * config.samples_of_mean()).max(1) as f64;
+            columns.insert("mean_length".into(), evaluation.completion_tokens as f64 / texts);
+        }
+        if config.drift.texts > 0 {
+            let mut indices: Vec<usize> = (0..examples).collect();
+            self.seed.named("drift prompts").shuffle(&mut indices);
+            indices.truncate(config.drift.texts);
+            let questions = Questions {
+                asks: Asks::Drift,
+                ..Questions::new(split, indices, self.seed)
+            };
+            let Some(evaluated) = self.evaluate(Some(thetas.to_vec()), &questions)? else {
+                return Ok(None);
+            };
+            if self.strategy.generation() == 0 || split == Split::Test {
+                self.count_reference(&evaluated.evaluations[0]);
+            }
+            for (columns, evaluation) in columns.iter_mut().zip(&evaluated.evaluations) {
+                divergence(columns, evaluation);
+            }
+        }
+        for (task, name) in config.drift.tasks.keys().enumerate() {
+            let questions = Questions {
+                asks: Asks::OffTask(task),
+                ..Questions::whole(config, split, self.objective.off_task_examples(task, split))
+            };
+            let Some(evaluated) = self.evaluate(Some(thetas.to_vec()), &questions)? else {
+                return Ok(None);
+            };
+            for (columns, evaluation) in columns.iter_mut().zip(&evaluated.evaluations) {
+                if !evaluation.fitness.is_failed() {
+                    columns.insert(format!("off_task/{name}"), evaluation.fitness.value());
+                }
+            }
+        }
+        Ok(Some(columns))
+    }
+}
+
+/// The divergence of which this is the evaluation, whose rewards are in nats; none where a probability was no finite number, so that it is not known.
+fn nats(evaluation: &Evaluation) -> Option<f64> {
+    (evaluation.failed == 0 && !evaluation.fitness.is_failed()).then(|| evaluation.fitness.value())
+}
+
+/// Adds a divergence that is known.
+fn divergence(columns: &mut Columns, evaluation: &Evaluation) {
+    if let Some(kl) = nats(evaluation) {
+        columns.insert("kl".into(), kl);
         columns.insert("kl_se".into(), evaluation.standard_error());
     }
 }
