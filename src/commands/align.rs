@@ -48,7 +48,8 @@ fn align_on(ranks: &Ranks, arguments: &AlignArguments) -> Result<Outcome> {
     let mut config = ranks.agree(RunConfig::load(&arguments.config, &arguments.set))?;
     let usual = Path::new("runs").join(&config.name);
     let mut directory = RunDirectory::at(arguments.out.clone().unwrap_or(usual));
-    let warm_start = ranks.agree(take_warm_start(&mut config, &directory))?;
+    let beside = directory.path().parent().unwrap_or(Path::new(""));
+    let warm_start = ranks.agree(config.take_warm_start(beside))?;
     if arguments.dry_run {
         if let Some(before) = warm_start.filter(|before| !before.is_done()) {
             return ranks.root_says(|| {
@@ -131,12 +132,6 @@ fn fork(
     run_in(ranks, &directory, config, before, Some(from))
 }
 
-/// The warm start that a run asks for, which works in a folder beside the run's directory.
-pub(super) fn take_warm_start(config: &mut RunConfig, directory: &RunDirectory) -> Result<Option<WarmStartBefore>> {
-    let beside = directory.path().parent().unwrap_or(Path::new(""));
-    config.take_warm_start(beside)
-}
-
 /// Refuses another space, in which the checkpoint's numbers mean nothing.
 fn same_space(from: &RunDirectory, config: &RunConfig, begun: &RunConfig) -> Result<()> {
     // A subspace is drawn from the seed.
@@ -155,8 +150,8 @@ fn same_space(from: &RunDirectory, config: &RunConfig, begun: &RunConfig) -> Res
     ))
 }
 
-/// One run in a directory that this job has claimed: its warm start where it asks for one, model, plan, generations. `from` is where the run is that goes on: this directory, or
-/// the one that is forked; the config has that run's decisions.
+/// One run in a directory that this job has claimed: its warm start where it asks for one, model, plan, generations. `from` is where
+/// the run is that goes on: this directory, or the one that is forked; the config has that run's decisions.
 pub(super) fn run_in(
     ranks: &Ranks,
     directory: &RunDirectory,

@@ -1,7 +1,7 @@
 //! `essa eval`: what adapters earn on a split of a config's task, or a run's start and mean, and how sure one may be of the differences.
 //! A run is scored on the texts by which it scored itself. Everything that can be refused is refused before the model is opened.
 
-use crate::config::RunConfig;
+use crate::config::{DriftSection, RunConfig};
 use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::files::{check_output, write_output};
@@ -141,7 +141,11 @@ impl Bout {
         let is_run = !a.run.is_file() && a.run.as_os_str() != "quickstart";
         let directory = RunDirectory::at(&a.run);
         let (config, mean) = if is_run {
-            (directory.config(&a.set)?, Some(directory.mean()?))
+            let config = RunConfig {
+                drift: DriftSection::default(),
+                ..directory.config(&a.set)?
+            };
+            (config, Some(directory.mean()?))
         } else {
             (RunConfig::load(&a.run, &a.set)?, None)
         };

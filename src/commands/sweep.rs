@@ -124,7 +124,10 @@ fn sweep_on(world: &Ranks, arguments: &SweepArguments) -> Result<Outcome> {
 fn check_data(sweep: &Sweep) -> Result<()> {
     let mut looked: Vec<&RunConfig> = Vec::new();
     for run in &sweep.runs {
-        let same = |other: &&RunConfig| other.task == run.task && other.reward == run.reward && other.run == run.run;
+        let same = |other: &&RunConfig| {
+            (&other.task, &other.reward, &other.run) == (&run.task, &run.reward, &run.run)
+                && (&other.drift, other.model.adapter_path()) == (&run.drift, run.model.adapter_path())
+        };
         if looked.iter().any(same) {
             continue;
         }

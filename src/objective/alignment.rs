@@ -5,6 +5,7 @@ use super::drift::{Asking, Drift, Reference};
 use super::exam::{Exam, Prepared, Seat};
 use super::references::{References, WITHOUT};
 use super::{Asks, Item, Labels, Objective, Questions, Rollout};
+use crate::adapter::peft::PeftAdapter;
 use crate::adapter::{AdapterBank, Learned};
 use crate::config::{ReferenceConfig, RunConfig};
 use crate::digest::hex;
@@ -16,8 +17,8 @@ use crate::language_model::LanguageModel;
 use crate::model::LoadOptions;
 use crate::search::{Layout, start};
 use crate::seed::Seed;
-use crate::space::mix::{Mix, Per};
-use crate::space::{Space, SpaceConfig, SpaceKind};
+use crate::space::Space;
+use crate::space::mix::{Per, mix};
 use crate::task::{Split, Task, TaskConfig};
 use crate::text::Text;
 use crate::threads::{self, Node};
@@ -75,7 +76,14 @@ impl Alignment {
         base_name: String,
     ) -> Result<Self> {
         let (sampling, max_new_tokens) = generation;
-        let exam = Exam::new(task, reward, opened.text()?, max_new_tokens, opened.weights.config())?;
+        let exam = Exam::new(
+            task,
+            &Split::ALL,
+            reward,
+            opened.text()?,
+            max_new_tokens,
+            opened.weights.config(),
+        )?;
         let bank = space.bank(opened.engine.model());
         Ok(Self {
             opened,
@@ -101,7 +109,7 @@ impl Alignment {
         if let Some(adapter) = config.adapters().find(|adapter| !adapter.exists()) {
             return Err(Error::file(adapter, "is not there, expected a PEFT LoRA directory"));
         }
-        let task = open_task(config)?;
+        let (task, off_tasks) = (open_own_task(config)?, open_off_tasks(config)?);
         task.notes().iter().for_each(|note| say(note));
         let options = LoadOptions {
             device: config.model.device.of_rank(node.rank),
@@ -113,7 +121,7 @@ impl Alignment {
         let base_name = config.model.path.to_string_lossy().into_owned();
         let generation = (config.sampling(), config.generation.max_new_tokens);
         let mut alignment = Self::new(opened, space, task, &config.reward, generation, base_name)?;
-        alignment.watch(config, say)?;
+        alignment.watch(config, off_tasks)?;
         let compares = |seat: &Seat| seat.judge.compares_with_start();
         let exams = || std::iter::once(&alignment.exam).chain(&alignment.off_task);
         if exams().any(|exam| compares(&exam.judge) || exam.train_judge.as_ref().is_some_and(compares)) {
@@ -136,35 +144,31 @@ impl Alignment {
     }
 
     /// Opens what the run watches beside its task: the reference of its drift, and other tasks.
-    fn watch(&mut self, config: &RunConfig, say: &(dyn Fn(&str) + Sync)) -> Result<()> {
-        let drift = &config.drift;
-        let reference = match &drift.reference {
+    fn watch(&mut self, config: &RunConfig, tasks: Vec<Box<dyn Task>>) -> Result<()> {
+        let reference = match &config.drift.reference {
             ReferenceConfig::Start => Reference::Start,
             ReferenceConfig::Base => Reference::Base,
             ReferenceConfig::Average(adapters) => {
-                let space = RunConfig {
-                    space: SpaceConfig {
-                        kind: SpaceKind::Mix(Mix {
-                            adapters: adapters.clone(),
-                            per: Per::Adapter,
-                        }),
-                        ..SpaceConfig::default()
-                    },
-                    ..config.clone()
-                };
-                let space = space.open_space(&self.opened.weights, say)?;
+                let model = self.opened.weights.config();
+                let adapters = adapters.iter().map(|path| PeftAdapter::read(path, model));
+                let space = mix(&adapters.collect::<Result<Vec<_>>>()?, Per::Adapter);
                 let mut bank = space.bank(self.opened.engine.model());
                 space.fill(&mut bank, &[start(space.layout().dim())]);
                 Reference::Average(bank)
             }
         };
         self.drift = Drift::new(reference, Seed::new(config.seed).named("drift"));
-        for (name, task) in &drift.tasks {
-            let wrong = |error: Error| Error::config(format!("drift.tasks.{name}: {error}"));
-            let task = open_off_task(name, task)?;
+        for (name, task) in config.drift.tasks.keys().zip(tasks) {
             let (text, model) = (self.opened.text()?, self.opened.weights.config());
-            let exam = Exam::new(task, &RewardConfig::default(), text, self.max_new_tokens, model);
-            self.off_task.push(exam.map_err(wrong)?);
+            let exam = Exam::new(
+                task,
+                &LOOKED_AT,
+                &RewardConfig::default(),
+                text,
+                self.max_new_tokens,
+                model,
+            );
+            self.off_task.push(exam.map_err(|error| of_off_task(name, &error))?);
         }
         Ok(())
     }
@@ -541,21 +545,36 @@ fn hash_bases(bank: &AdapterBank, hash: &mut Sha256) {
 
 /// A task that only watches: its mean is looked at on the validation split, and at the end on the test split.
 fn open_off_task(name: &str, config: &TaskConfig) -> Result<Box<dyn Task>> {
-    let wrong = |error: Error| Error::config(format!("drift.tasks.{name}: {error}"));
-    let task = config.open().map_err(wrong)?;
-    let empty = [(Split::Validation, "validation"), (Split::Test, "test")]
-        .into_iter()
-        .find(|(split, _)| task.examples(*split).is_empty());
-    match empty {
-        Some((_, split)) => Err(Error::config(format!(
-            "drift.tasks.{name}: the task's {split} split is empty; the mean is looked at on validation, and at the end on test"
-        ))),
-        None => Ok(task),
+    let task = config.open().map_err(|error| of_off_task(name, &error))?;
+    if LOOKED_AT.iter().any(|split| task.examples(*split).is_empty()) {
+        let what =
+            "its validation or its test split is empty; the mean is looked at on the one, and at the end on the other";
+        return Err(of_off_task(name, &what));
     }
+    Ok(task)
 }
 
-/// The task of a config, where its data are enough for the run and whatever judges it is there: all that can be said before a model is opened.
+/// The splits on which the mean is looked at.
+const LOOKED_AT: [Split; 2] = [Split::Validation, Split::Test];
+
+fn of_off_task(name: &str, what: &dyn std::fmt::Display) -> Error {
+    Error::config(format!("drift.tasks.{name}: {what}"))
+}
+
+/// The task of a config, where its data are enough for the run and whatever judges it is there, and so are the tasks that it only watches: all that
+/// can be said before a model is opened.
 pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
+    let task = open_own_task(config)?;
+    open_off_tasks(config)?;
+    Ok(task)
+}
+
+fn open_off_tasks(config: &RunConfig) -> Result<Vec<Box<dyn Task>>> {
+    let tasks = config.drift.tasks.iter();
+    tasks.map(|(name, task)| open_off_task(name, task)).collect()
+}
+
+fn open_own_task(config: &RunConfig) -> Result<Box<dyn Task>> {
     let mut task = config.task.open()?;
     // What an adapter was trained on judges nobody who begins from it.
     for adapter in config.adapters() {
@@ -565,9 +584,6 @@ pub fn open_task(config: &RunConfig) -> Result<Box<dyn Task>> {
     }
     check_examples(config, &|split| task.examples(split).len())?;
     config.reward.check_files()?;
-    for (name, task) in &config.drift.tasks {
-        open_off_task(name, task)?;
-    }
     Ok(task)
 }
 

@@ -25,10 +25,9 @@ pub struct Drift {
 }
 
 /// Whose texts are scored.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub enum Reference {
     /// θ = start, with the adapter that it starts with.
-    #[default]
     Start,
     /// The base model without any adapter.
     Base,

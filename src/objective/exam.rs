@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub struct Exam {
     /// Who gives the examples.
     pub task: Box<dyn Task>,
-    /// Examples by split, with their prompts as tokens.
+    /// Examples of the splits that are asked, with their prompts as tokens.
     pub splits: BTreeMap<Split, Vec<Prepared>>,
     /// Who judges the mean.
     pub judge: Seat,
@@ -26,17 +26,18 @@ pub struct Exam {
 }
 
 impl Exam {
-    /// Tokenizes every prompt of the task, so that the model's context holds each with `max_new_tokens` more; its judges begin, weighed as
-    /// `reward` says.
+    /// Tokenizes the prompts of the splits that will be asked, so that the model's context holds each with `max_new_tokens` more; the judges of these
+    /// begin, weighed as `reward` says.
     pub fn new(
         task: Box<dyn Task>,
+        asked: &[Split],
         reward: &RewardConfig,
         text: &Text,
         max_new_tokens: usize,
         model: &ModelConfig,
     ) -> Result<Self> {
         let mut splits = BTreeMap::new();
-        for split in Split::ALL {
+        for &split in asked {
             let examples = task.examples(split);
             let ids = tokenize(text, examples, max_new_tokens, model)?;
             let prepared = examples.iter().zip(ids).map(|(example, prompt_ids)| Prepared {
@@ -46,8 +47,9 @@ impl Exam {
             splits.insert(split, prepared.collect());
         }
         let weighed = |judge| reward.join(judge, &Context::default());
-        let judge = Seat::new(weighed(task.judge()?)?, &Split::ALL, &splits, text, model.context)?;
-        let train_judge = match task.train_judge()? {
+        let judge = Seat::new(weighed(task.judge()?)?, asked, &splits, text, model.context)?;
+        let train_judge = asked.contains(&Split::Train).then(|| task.train_judge()).transpose()?;
+        let train_judge = match train_judge.flatten() {
             // Terms of a text have nothing to say where none is written, and the weights are those of texts.
             Some(judge) => Some(Seat::new(judge, &[Split::Train], &splits, text, model.context)?),
             None => None,

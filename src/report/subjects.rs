@@ -3,7 +3,7 @@
 //! in one pass over the base weights, as the candidates of a search do, and what they say is what each says alone.
 
 use crate::adapter::peft::PeftAdapter;
-use crate::config::RunConfig;
+use crate::config::{DriftSection, RunConfig};
 use crate::error::{Error, Result};
 use crate::farm::population::{self, Work};
 use crate::farm::ranks::Ranks;
@@ -94,8 +94,9 @@ impl Subjects {
             }),
             ..SpaceConfig::default()
         };
-        // No generation is drawn, and nothing else is applied.
+        // No generation is drawn, nothing else is applied, and no run watches.
         (config.run.prompts, config.run.prompts_max, config.model.adapter) = (1, None, None);
+        config.drift = DriftSection::default();
         config
     }
 
