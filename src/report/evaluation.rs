@@ -310,48 +310,58 @@ impl Report {
 
     /// One number a line; docs/evaluation.md has the columns.
     pub fn csv(&self) -> String {
-        let mut text =
-            String::from("table,subject,against,split,decoding,category,metric,value,low,high,p_value,test\n");
-        let quoted = |field: &str| format!("\"{}\"", field.replace('"', "\"\""));
-        let mut line = |table: &str, words: [&str; 6], value: f64, ends: Option<Bounds>, rest: &str| {
-            let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
-            let ends = ends.map_or(",".into(), |own| format!("{},{}", own.low, own.high));
-            text += &format!("{table},{},{value},{ends},{rest}\n", words.join(","));
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        let header = [
+            "table", "subject", "against", "split", "decoding", "category", "metric", "value", "low", "high",
+            "p_value", "test",
+        ];
+        writer.write_record(header).expect("a row in memory");
+        let mut line = |table: &str, words: [&str; 6], value: f64, ends: Option<Bounds>, [p_value, test]: [&str; 2]| {
+            let [low, high] = ends.map_or_else(Default::default, |own| [own.low.to_string(), own.high.to_string()]);
+            let [subject, against, split, decoding, category, metric] = words;
+            let value = value.to_string();
+            let row = [
+                table, subject, against, split, decoding, category, metric, &value, &low, &high, p_value, test,
+            ];
+            writer.write_record(row).expect("a row in memory");
         };
         for own in &self.scores {
             let words = |metric| [&*own.subject, "", &*own.split, &*own.decoding, &*own.category, metric];
-            line("score", words("score"), own.score.value, Some(own.score), ",");
-            for (name, value) in &own.terms {
-                line("score", words(name), *value, None, ",");
-            }
-            let counts = [
+            line("score", words("score"), own.score.value, Some(own.score), ["", ""]);
+            let terms = own.terms.iter().map(|(name, value)| (name.as_str(), *value));
+            let others = [
+                ("truncated", own.truncated),
+                ("tokens", own.tokens),
                 ("questions", own.questions as f64),
                 ("samples", own.samples as f64),
                 ("failed", own.failed as f64),
             ];
-            for (name, value) in [("truncated", own.truncated), ("tokens", own.tokens)]
-                .into_iter()
-                .chain(counts)
-            {
-                line("score", words(name), value, None, ",");
+            for (name, value) in terms.chain(others) {
+                line("score", words(name), value, None, ["", ""]);
             }
         }
         for own in &self.pairs {
             let words = [&*own.subject, &own.against, &own.split, &own.decoding, "", "difference"];
-            let rest = format!("{},\"{}\"", own.p_value, own.test);
-            line("pair", words, own.difference.value, Some(own.difference), &rest);
+            let p_value = own.p_value.to_string();
+            line(
+                "pair",
+                words,
+                own.difference.value,
+                Some(own.difference),
+                [&p_value, own.test],
+            );
         }
         for own in &self.best_of {
             let decoding = format!("best of {} by {}", own.n, own.selector);
             let words = |metric| [&*own.subject, "", &*own.split, &*decoding, "", metric];
-            line("best_of", words("score"), own.score.value, Some(own.score), ",");
-            line("best_of", words("one_text"), own.of_one, None, ",");
-            line("best_of", words("tokens_a_question"), own.tokens, None, ",");
+            line("best_of", words("score"), own.score.value, Some(own.score), ["", ""]);
+            line("best_of", words("one_text"), own.of_one, None, ["", ""]);
+            line("best_of", words("tokens_a_question"), own.tokens, None, ["", ""]);
         }
         if let Some(winner) = &self.winner {
-            line("winner", [winner, "", "", "", "", "selected"], 1.0, None, ",");
+            line("winner", [winner, "", "", "", "", "selected"], 1.0, None, ["", ""]);
         }
-        text
+        String::from_utf8(writer.into_inner().expect("a writer to memory")).expect("CSV of text")
     }
 }
 
