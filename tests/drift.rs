@@ -4,8 +4,8 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::time::Duration;
 use support::house::{CONFIG, House, assert_same, end_state, has_mpi};
+use support::jobs::{ends, newest_generation, quietly, signal, wait_until};
 use support::tiny_model::tiny_model;
 
 /// A run that watches everything, with these keys more.
@@ -83,21 +83,12 @@ fn a_run_that_goes_on_watches_the_same() {
     let house = house("penalty = 0.01").with(&["run.generations=60", "run.validate_every=3"]);
     let (whole, parts) = (house.run("whole"), house.run("parts"));
     house.finish(0, &whole);
-    let mut child = house.align(0, &parts).spawn().expect("the binary runs");
-    let saved = || {
-        let files = fs::read_dir(parts.join("checkpoints")).into_iter().flatten().flatten();
-        let generation = |file: fs::DirEntry| -> Option<u64> { file.path().file_stem()?.to_str()?.parse().ok() };
-        files.filter_map(generation).max()
-    };
-    while saved() < Some(4) {
-        assert!(
-            child.try_wait().expect("a status").is_none(),
-            "it ended before generation 4"
-        );
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    child.kill().expect("it is running");
-    child.wait().expect("a status");
+    let mut job = quietly(&mut house.align(0, &parts));
+    wait_until("generation 4", || {
+        newest_generation(&parts) >= Some(4) || job.try_wait().expect("a status").is_some()
+    });
+    signal(job.id(), "KILL");
+    ends(job);
     assert!(!parts.join("result.json").exists(), "it was over before it was killed");
     house.finish(0, &parts);
     assert_same(&end_state(&whole), &end_state(&parts), "whole and in parts");

@@ -21,9 +21,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::house::{House, assert_same, end_state, essa, files_under, has_mpi, succeeded};
+use support::jobs::{ends, newest_generation, quietly, signal, wait_for_silence, wait_until};
 use support::json;
 use support::tiny_model::{tiny_model, tiny_qwen2, wide_model};
 use support::watched::{Call, End, Toy, Watched, finish, job};
@@ -1020,27 +1020,20 @@ fn promise_3_a_job_in_int4_goes_on_with_other_ranks() {
     let mut kills = 0;
     for (ranks, generation) in [(3, 2), (2, 8), (0, 14)] {
         let ranks = if has_mpi() { ranks } else { 0 };
-        let mut job = house
-            .align(ranks, &run)
-            .env("ESSA_CACHE", house.cache(&format!("{generation}")))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the binary runs");
+        let mut job = quietly(
+            house
+                .align(ranks, &run)
+                .env("ESSA_CACHE", house.cache(&format!("{generation}"))),
+        );
         // A checkpoint may be gone when it is looked for, and a later one is as good.
-        let has_come = |run: &Path| {
-            let numbers = files_under(&run.join("checkpoints")).into_keys();
-            let mut numbers = numbers.filter_map(|name| name.strip_suffix(".json")?.parse::<u64>().ok());
-            numbers.any(|number| number >= generation)
-        };
-        let asked = Instant::now();
-        while !has_come(&run) && job.try_wait().expect("a status").is_none() {
-            assert!(asked.elapsed() < Duration::from_secs(120), "no generation {generation}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
+        wait_until(&format!("generation {generation}"), || {
+            newest_generation(&run) >= Some(generation) || job.try_wait().expect("a status").is_some()
+        });
         kills += usize::from(job.try_wait().expect("a status").is_none());
-        let _ = job.kill();
-        job.wait().expect("an end");
+        signal(job.id(), "KILL");
+        ends(job);
+        // Who starts while a rank still lives finds the run in use.
+        wait_for_silence(&run);
     }
     succeeded(
         &house

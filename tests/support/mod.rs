@@ -3,6 +3,7 @@
 
 pub mod gguf_writer;
 pub mod house;
+pub mod jobs;
 pub mod skip;
 pub mod tiny_model;
 pub mod watched;
