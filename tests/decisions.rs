@@ -235,18 +235,17 @@ fn a_plan_has_reasons_and_its_cost_is_the_runs() {
         plain.contains("strategy.sigma") && !plain.contains("strategy.population"),
         "{plain}"
     );
-    // Both ways for each of eight slots of rank 2, and the start, on six questions; for σ the start and six candidates at each step,
-    // on four.
     let lines = |name: &str| {
         let text = fs::read_to_string(desk.path("runs/a").join(name)).expect("a table");
         text.lines().count() - 1
     };
-    let slots = 6 * (1 + 2 * lines("sensitivity.csv"));
-    let steps = 4 * (1 + 6 * (lines("calibration.csv") - 1));
-    assert_eq!(plan["spent"]["rollouts"], slots + steps);
+    // Three pairs on eight texts for each step that was tried, before the slots and after; and each slot both ways on at least two texts.
+    let spent = plan["spent"]["rollouts"].as_u64().expect("a number") as usize;
+    let slots = spent - 6 * 8 * lines("calibration.csv");
+    assert!(slots >= 2 * 2 * lines("sensitivity.csv") + 6 * 8 * 2, "{spent}");
     let row = desk.row("runs/a");
     // Two generations of four candidates on four prompts.
-    assert_eq!(row["rollouts"], slots + steps + 2 * 4 * 4);
+    assert_eq!(row["rollouts"], spent + 2 * 4 * 4);
     assert_eq!(desk.row("runs/plain")["rollouts"], 2 * 4 * 4);
     let spent = plan["spent"]["num_tokens"].as_u64().expect("a number");
     let metrics = fs::read_to_string(desk.path("runs/a/metrics.csv")).expect("metrics");
@@ -266,6 +265,55 @@ fn a_plan_has_reasons_and_its_cost_is_the_runs() {
         .expect("a number");
     assert!(spent > 0 && start > spent, "{spent} of {start}");
     assert!(row["num_tokens"].as_u64().expect("a number") > start);
+}
+
+/// In units of nats σ0 is 1, the gains are in the config, a resumed run and a fork have the same, and what one run measured the next one has without
+/// measuring, at the same cost.
+#[test]
+fn units_are_measured_once_and_kept() {
+    let desk = Desk::new();
+    let set = ["space.units=kl", "space.budget=8"];
+    let first = done(desk.align("runs/a", &set));
+    assert!(said(&first).contains("slots costs"), "{}", said(&first));
+    let second = done(desk.align("runs/b", &["space.units=kl", "space.budget=8", "seed=9"]));
+    assert!(!said(&second).contains("slots costs"), "{}", said(&second));
+    let config = desk.config("runs/a");
+    let gains = config["space"]["gains"].as_table().expect("gains");
+    assert_eq!(gains.len(), config["space"]["only"].as_array().expect("slots").len());
+    let values: Vec<f64> = gains.values().map(|gain| gain.as_float().expect("a number")).collect();
+    assert!(values.iter().any(|gain| *gain != values[0]), "{values:?}");
+    assert_eq!(config["strategy"]["sigma"].as_float(), Some(1.0));
+    assert_eq!(config["space"]["gains"], desk.config("runs/b")["space"]["gains"]);
+    let [a, b] =
+        ["runs/a", "runs/b"].map(|run| fs::read_to_string(desk.path(run).join("sensitivity.csv")).expect("a table"));
+    assert_eq!(a, b);
+    assert_eq!(desk.row("runs/a")["rollouts"], desk.row("runs/b")["rollouts"]);
+    done(desk.align(
+        "runs/a",
+        &["space.units=kl", "space.budget=8", "run.generations=3", "--fork"],
+    ));
+    assert_eq!(desk.config("runs/a-2")["space"]["gains"], config["space"]["gains"]);
+    refused(
+        &desk.align("runs/a", &["space.units=raw", "space.budget=8", "--fork"]),
+        &["another space", "space.units"],
+    );
+    refused(
+        &desk.align("runs/c", &["space.units=kl", "run.calibrate_sigma=true"]),
+        &["leave one of them out"],
+    );
+    refused(&desk.align("runs/c", &["space.gains={x=1}"]), &["space.gains is set"]);
+    refused(
+        &desk.align("runs/c", &["space.units=kl", "space.gains={x=1}"]),
+        &["no slot of the space is called x"],
+    );
+    refused(
+        &desk.align("runs/c", &["space.units=kl", "space.gains={x=0}"]),
+        &["expected a number above 0"],
+    );
+    // A subspace has units too: those of what it is a subspace of.
+    let projected = done(desk.align("runs/d", &["space.units=kl", "space.subspace=3"]));
+    assert!(said(&projected).contains("units: "), "{}", said(&projected));
+    assert_eq!(desk.row("runs/d")["n"], 3);
 }
 
 /// A job that ends before its first checkpoint has its decisions, and what they cost, all the same.
@@ -318,15 +366,15 @@ fn a_dry_run_writes_nothing_and_is_right() {
         "generations would learn 0.05 of a full covariance matrix",
         "2 of 4 prompts",
         "32 of candidates, 12 of the mean on validation, 8 at the end",
-        "space.only: at most 102 texts",
-        "strategy.sigma: at most 316 texts",
+        "space.only: at most 896 texts",
+        "strategy.sigma: at most 768 texts",
     ] {
         assert!(told.contains(words), "no `{words}` in {told}");
     }
     done(desk.align("runs/a", &set[..2]));
     let row = desk.row("runs/a");
     assert_eq!(row["n"], 8);
-    assert!(row["rollouts"].as_u64().expect("a number") <= 32 + 102 + 316, "{row}");
+    assert!(row["rollouts"].as_u64().expect("a number") <= 32 + 896 + 768, "{row}");
     let told = String::from_utf8(done(desk.align("runs/a", &set)).stdout).expect("text");
     assert!(told.contains("runs/a, which is finished"), "{told}");
     let told = String::from_utf8(done(desk.align("runs/b", &["--dry-run"])).stdout).expect("text");

@@ -94,6 +94,38 @@ fn a_run_that_goes_on_watches_the_same() {
     assert_same(&end_state(&whole), &end_state(&parts), "whole and in parts");
 }
 
+/// The mean goes as far as it may and no further, and a run in parts goes the same way.
+#[test]
+fn a_trust_region_holds_the_mean() {
+    let free = house("").with(&["strategy.sigma=2.0", "strategy.max_kl=1000.0"]);
+    let held = house("").with(&["strategy.sigma=2.0", "strategy.max_kl=0.05"]);
+    let (far, near) = (free.run("far"), held.run("near"));
+    free.finish(0, &far);
+    held.finish(0, &near);
+    let from_start =
+        |run: &std::path::Path| -> Vec<f64> { column(run, "kl_from_start").into_iter().flatten().collect() };
+    let largest = |run: &std::path::Path| from_start(run).into_iter().fold(0.0, f64::max);
+    assert!(largest(&far) > 0.05, "{:?}", from_start(&far));
+    let kls = from_start(&near);
+    assert!(kls.iter().all(|kl| *kl <= 0.05) && kls[kls.len() - 1] > 0.0, "{kls:?}");
+    assert_eq!(kls.len() + 1, column(&near, "kl_from_start").len(), "one a generation");
+    let steps = column(&near, "step_norm");
+    assert!(steps.iter().flatten().all(|step| *step >= 0.0), "{steps:?}");
+    if has_mpi() {
+        let ranks = held.run("ranks");
+        held.finish(2, &ranks);
+        assert_same(&end_state(&near), &end_state(&ranks), "one process and two ranks");
+    }
+    let parts = held.run("parts");
+    let short = ["--set", "run.generations=2"];
+    let output = held.align(0, &parts).args(short).output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = held.align(0, &parts).arg("--fork").output().expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let fork = parts.with_file_name("tiny-2");
+    assert_eq!(from_start(&fork), kls, "a fork goes on as the run would have");
+}
+
 /// A limit on the divergence; the others are judged by the same function, whose own test has them all (`run/watch.rs`).
 #[test]
 fn a_mean_that_goes_too_far_ends_the_run_and_is_not_kept() {

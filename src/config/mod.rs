@@ -19,6 +19,7 @@ use crate::files::cache_folder;
 use crate::judge::{RewardConfig, Selection};
 use crate::model::Weights;
 use crate::seed::Seed;
+use crate::space::config::Units;
 use crate::space::{Materials, Space, SpaceConfig};
 use crate::strategy::StrategyConfig;
 use crate::task::TaskConfig;
@@ -180,6 +181,12 @@ impl RunConfig {
         if self.space.budget.is_some() && self.space.only.is_none() {
             self.space.only.clone_from(&begun.space.only);
         }
+        if self.space.units == Units::Kl && self.space.gains.is_none() {
+            self.space.gains.clone_from(&begun.space.gains);
+        }
+        if self.space.units == Units::Kl && self.strategy.sigma.is_none() {
+            self.strategy.sigma = begun.strategy.sigma;
+        }
         if self.run.calibrate_sigma && begun.strategy.sigma.is_some() {
             self.strategy.sigma = begun.strategy.sigma;
         }
@@ -321,6 +328,11 @@ impl RunConfig {
                 self.model.group_size
             )));
         }
+        if self.space.units == Units::Kl && self.run.calibrate_sigma {
+            return Err(Error::config(
+                "run.calibrate_sigma looks for the step of one nat a response, which in space.units = \"kl\" is 1; leave one of them out",
+            ));
+        }
         let forbidden = |c: char| c.is_control() || c == '/' || c == '\\';
         if self.name.is_empty() || self.name.starts_with('.') || self.name.contains(forbidden) {
             return Err(Error::config(format!(
@@ -358,12 +370,6 @@ impl RunConfig {
         }
         if let Some((judge, train_judge)) = self.task.judges() {
             let reads_no_text = judge.asks_likelihood();
-            if reads_no_text && (self.run.calibrate_sigma || self.space.budget.is_some()) {
-                return Err(Error::config(format!(
-                    "task.judge is {}, for which nothing is written, and run.calibrate_sigma and space.budget look at texts: make it task.train_judge beside a judge of texts, or leave these out",
-                    judge.name()
-                )));
-            }
             if reads_no_text && !self.reward.terms.is_empty() {
                 return Err(Error::config(format!(
                     "reward.terms are terms of a text, and for the judge {} nothing is written; leave them out",
@@ -422,12 +428,12 @@ mod tests {
     }
 
     const FULL: [&str; 7] = [
-        "[model]\npath = 'm'\n[space]\nkind = 'mix'\nbudget = 99\nadapters = ['a', 'b']",
+        "[model]\npath = 'm'\n[space]\nkind = 'mix'\nbudget = 99\nadapters = ['a', 'b']\nunits = 'kl'\ngains = { 'adapter0.weight' = 2 }",
         "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\ntop_p = 0.9\n[space]\nkind = 'decoding'",
         "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nonly = ['model.layers.0']\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\nshot = 's'\noptions = 'o'\n\
-         validation_size = 1\ntest_size = 0.5\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'\nsubset = { size = 9 }\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nrestarts = 2",
+         validation_size = 1\ntest_size = 0.5\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'\nsubset = { size = 9 }\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nmax_kl = 2\nrestarts = 2",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nmessages = 'm'\njudge = 'number'\n[reward]\nselection = 'pareto'\norder = ['correct', 'brief']\n\
          weights = { correct = 1 }\n[reward.terms]\nbrief = { length = 9 }",
         "[model]\npath = 'm'\n[task]\nkind = 'countdown'\n[drift]\ntexts = 8\nreference = ['a', 'b']\nmax_kl = 1\nmax_length = 2\nmax_fall = 0.1\n[drift.tasks.other]",

@@ -37,6 +37,8 @@ pub struct Alignment {
     off_task: Vec<Exam>,
     /// What a candidate's distance from the reference is measured on.
     drift: Drift,
+    /// The same from the start.
+    from_start: Drift,
     sampling: Sampling,
     /// How every candidate chooses its tokens whatever its space says; none where the space may say.
     fixed: Option<Sampling>,
@@ -92,6 +94,7 @@ impl Alignment {
             exam,
             off_task: Vec::new(),
             drift: Drift::new(Reference::Start, Seed::new(0)),
+            from_start: Drift::new(Reference::Start, Seed::new(0).named("from the start")),
             sampling,
             fixed: None,
             max_new_tokens,
@@ -173,7 +176,7 @@ impl Alignment {
         Ok(())
     }
 
-    /// How far candidates are from the reference.
+    /// How far candidates are from the reference, or from the start.
     fn measure_drift(
         &mut self,
         thetas: &[Vec<f64>],
@@ -189,16 +192,18 @@ impl Alignment {
             questions,
             items,
         };
+        let drift = match questions.asks {
+            Asks::DriftFromStart => &mut self.from_start,
+            _ => &mut self.drift,
+        };
         self.space.fill(&mut self.bank, &[start(self.space.layout().dim())]);
-        let written = self
-            .drift
-            .write(&mut asking, &self.bank, &stop, self.max_new_tokens, go_on)?;
+        let written = drift.write(&mut asking, &self.bank, &stop, self.max_new_tokens, go_on)?;
         self.space.fill(&mut self.bank, thetas);
-        Ok(written && self.drift.score(&mut asking, &self.bank, report, go_on)?)
+        Ok(written && drift.score(&mut asking, &self.bank, report, go_on)?)
     }
 
     /// SHA-256 of all that decides what the start says of tokens.
-    fn start_digest(&self) -> Result<[u8; 32]> {
+    pub fn start_digest(&self) -> Result<[u8; 32]> {
         let mut hash = Sha256::new();
         hash.update(format!("essa {} {}\n", env!("CARGO_PKG_VERSION"), self.held));
         hash.update(self.opened.weights.digest()?);
@@ -492,7 +497,7 @@ impl Objective for Alignment {
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
-        if questions.asks == Asks::Drift {
+        if matches!(questions.asks, Asks::Drift | Asks::DriftFromStart) {
             return self.measure_drift(thetas, questions, items, report, go_on);
         }
         let asks_likelihood = self.asks_likelihood(questions);

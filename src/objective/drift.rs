@@ -181,7 +181,7 @@ mod tests {
     use crate::judge::Example;
     use crate::model::{LoadOptions, Precision, Transformer, Weights};
     use crate::space::mix::{Per, mix};
-    use crate::statistics::Estimate;
+    use crate::statistics::{Estimate, mean, standard_error};
     use serde::Deserialize;
     use std::path::{Path, PathBuf};
     use std::sync::Arc;
@@ -192,6 +192,8 @@ mod tests {
         stop: Vec<u32>,
         max_new_tokens: usize,
         rows: Vec<Exact>,
+        /// The diagonal of the Fisher information, by matrix.
+        fisher: BTreeMap<String, f64>,
     }
 
     #[derive(Deserialize)]
@@ -204,12 +206,25 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/fixtures")
     }
 
+    fn fixture() -> Fixture {
+        let text = std::fs::read_to_string(fixtures().join("drift.json")).expect("the fixture");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    /// So many times each prompt of the fixture.
+    fn prompts(fixture: &Fixture, times: usize) -> Vec<Prepared> {
+        let prepared = |at: usize| Prepared {
+            example: Arc::new(Example::default()),
+            prompt_ids: fixture.rows[at / times].prompt_ids.clone(),
+        };
+        (0..times * fixture.rows.len()).map(prepared).collect()
+    }
+
     /// The mean over many texts is the exact divergence (PyTorch, whole vocabulary) within its standard error; of the reference itself it is zero.
     #[test]
     fn the_mean_over_texts_is_the_exact_divergence() {
         const TEXTS: usize = 600;
-        let text = std::fs::read_to_string(fixtures().join("drift.json")).expect("the fixture");
-        let fixture: Fixture = serde_json::from_str(&text).expect("JSON");
+        let fixture = fixture();
         let weights = Weights::open(&fixtures().join(&fixture.model)).expect("a model");
         let model = Transformer::load(&weights, LoadOptions::from(Precision::F32)).expect("a model");
         let adapter = PeftAdapter::read(&fixtures().join("drift-adapter"), weights.config()).expect("an adapter");
@@ -218,12 +233,7 @@ mod tests {
         // The adapter's weight is 1 + θ, so the second candidate is the base model.
         space.fill(&mut bank, &[vec![0.0], vec![-1.0]]);
         let mut engine = Engine::new(model, Limits::default());
-        let examples: Vec<Prepared> = (0..TEXTS * fixture.rows.len())
-            .map(|at| Prepared {
-                example: Arc::new(Example::default()),
-                prompt_ids: fixture.rows[at / TEXTS].prompt_ids.clone(),
-            })
-            .collect();
+        let examples = prompts(&fixture, TEXTS);
         let questions = Questions::new(Split::Test, (0..examples.len()).collect(), Seed::new(0));
         let items: Vec<Item> = (0..2)
             .flat_map(|candidate| questions.items(candidate, 0..examples.len()))
@@ -260,6 +270,75 @@ mod tests {
             assert!(high - low < 0.8 * row.kl, "{estimate} of {} tells nothing", row.kl);
             let of_base = nats.iter().map(|own| own[1].abs()).fold(0.0, f64::max);
             assert!(of_base < 1e-5, "{of_base}");
+        }
+    }
+
+    /// The mean of a small step and its opposite is half of the step's square times the Fisher information (PyTorch, whole vocabulary), within its
+    /// standard error: what units are made of.
+    #[test]
+    fn a_step_and_its_opposite_tell_the_fisher_information() {
+        const TEXTS: usize = 400;
+        const STEP: f64 = 0.02;
+        let fixture = fixture();
+        let weights = Weights::open(&fixtures().join(&fixture.model)).expect("a model");
+        let model = Transformer::load(&weights, LoadOptions::from(Precision::F32)).expect("a model");
+        let adapter = PeftAdapter::read(&fixtures().join("drift-adapter"), weights.config()).expect("an adapter");
+        let space = mix(&[adapter], Per::Module);
+        let mut bank = space.bank(&model);
+        let slots = space.layout().slots().to_vec();
+        assert!(slots.len() == fixture.fisher.len() && slots.len() > 4, "{slots:?}");
+        let n = slots.len();
+        let mut engine = Engine::new(model, Limits::default());
+        let examples = prompts(&fixture, TEXTS);
+        let questions = Questions::new(Split::Test, (0..examples.len()).collect(), Seed::new(0));
+        let items: Vec<Item> = (0..2 * n)
+            .flat_map(|candidate| questions.items(candidate, 0..examples.len()))
+            .collect();
+        let mut asking = Asking {
+            engine: &mut engine,
+            examples: &examples,
+            questions: &questions,
+            items: &items,
+        };
+        let go_on = &mut || true;
+        let mut drift = Drift::new(Reference::Start, Seed::new(6));
+        space.fill(&mut bank, &[vec![0.0; n]]);
+        assert!(
+            drift
+                .write(&mut asking, &bank, &fixture.stop, fixture.max_new_tokens, go_on)
+                .expect("texts")
+        );
+        let theta = |candidate: usize| {
+            let mut theta = vec![0.0; n];
+            theta[candidate / 2] = if candidate.is_multiple_of(2) { STEP } else { -STEP };
+            theta
+        };
+        space.fill(&mut bank, &(0..2 * n).map(theta).collect::<Vec<_>>());
+        let mut found = vec![vec![0.0; examples.len()]; n];
+        let mut take = |some: Vec<Rollout>| {
+            for rollout in some {
+                found[rollout.item.candidate / 2][rollout.item.question] += rollout.verdict.reward / (STEP * STEP);
+            }
+            Ok(())
+        };
+        assert!(drift.score(&mut asking, &bank, &mut take, go_on).expect("scores"));
+        for (slot, found) in slots.iter().zip(&found) {
+            let (_, exact) = fixture
+                .fisher
+                .iter()
+                .find(|(matrix, _)| slot.name.contains(matrix.as_str()))
+                .expect("a matrix of the fixture");
+            let (own, error) = (mean(found), standard_error(found));
+            assert!(
+                (own - exact).abs() < 4.0 * error,
+                "{}: {own} ± {error}, exactly {exact}",
+                slot.name
+            );
+            assert!(
+                error < 0.25 * exact,
+                "{}: ± {error} of {exact} tells nothing",
+                slot.name
+            );
         }
     }
 }

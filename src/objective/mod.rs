@@ -104,6 +104,8 @@ pub enum Asks {
     /// Texts of the reference: a rollout's reward is its logarithm under the reference less that under the candidate, in nats, whose mean is
     /// the KL divergence of the candidate from the reference.
     Drift,
+    /// The same from where the search begins, whatever the reference is. The texts hang on no run's seed.
+    DriftFromStart,
     /// The task of this number among those that watch what a run costs elsewhere.
     OffTask(usize),
 }

@@ -1,16 +1,18 @@
 //! A test function in place of a model.
 
-use super::{Item, Objective, Questions, Rollout};
+use super::{Asks, Item, Objective, Questions, Rollout};
 use crate::engine::Finish;
 use crate::error::Result;
 use crate::search::Layout;
 use crate::task::{Split, Verdict};
 use std::path::Path;
 
-/// −‖θ − target‖², the same on every question: a smoke test of everything above an objective.
+/// −‖θ − target‖², the same on every question: a smoke test of everything above an objective. Its divergence from the start is what it is from
+/// zero, ‖θ‖², and a floor.
 pub struct Sphere {
     layout: Layout,
     target: f64,
+    floor: f64,
 }
 
 impl Sphere {
@@ -19,6 +21,15 @@ impl Sphere {
         Self {
             layout: Layout::new([("x".to_string(), n)]),
             target,
+            floor: 0.0,
+        }
+    }
+
+    /// One of which every divergence is larger by `floor`, as rounding makes it.
+    pub fn rounded(n: usize, floor: f64) -> Self {
+        Self {
+            floor,
+            ..Self::new(n, 0.0)
         }
     }
 }
@@ -35,12 +46,15 @@ impl Objective for Sphere {
     fn evaluate(
         &mut self,
         thetas: &[Vec<f64>],
-        _: &Questions,
+        questions: &Questions,
         items: &[Item],
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
-        let value = |theta: &Vec<f64>| -theta.iter().map(|x| (x - self.target).powi(2)).sum::<f64>();
+        let value = |theta: &Vec<f64>| match questions.asks {
+            Asks::DriftFromStart => theta.iter().map(|x| x * x).sum::<f64>() + self.floor,
+            _ => -theta.iter().map(|x| (x - self.target).powi(2)).sum::<f64>(),
+        };
         for item in items {
             if !go_on() {
                 return Ok(false);

@@ -1,196 +1,164 @@
-//! σ0 without tuning. Rewards of a few candidates say little, their texts say much: written greedily they are free of
-//! noise, and the share of them that differs from what the unmoved model writes rises with σ up to all. Where little
-//! changes there is nothing to select among; where everything changes the model is on its way to nonsense. So σ0 is the step at which
-//! three quarters of the texts change, found by bisection from any guess, on a few antithetic pairs and the same questions each time.
+//! The step that leads one nat a response away from the start. How far candidates of a step size are from the model that they begin from is
+//! known without a reward and without a text of theirs: the start's own texts are scored ([`Probing::divergences`]). The divergence rises with σ²
+//! while steps are small, so from one that is not far off the next is σ √(target / found), until that is near.
+//!
+//! In int8 even a step of nothing rounds activations otherwise, and that has a divergence of its own, which no σ changes. It is measured with a
+//! small part of the step, and taken off.
 
 use super::probing::Probing;
-use crate::error::Result;
-use crate::objective::{Questions, Rollout};
+use crate::error::{Error, Result};
+use crate::objective::Questions;
 use crate::seed::Seed;
 use crate::statistics::mean;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// What candidates at one σ did.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// The step size that was tried.
     pub sigma: f64,
-    /// Share of the texts that differ from the unmoved model's.
-    pub changed: f64,
-    /// Mean reward.
-    pub reward: f64,
+    /// Divergence from the start, nats a response.
+    pub kl: f64,
 }
 
-/// The share of changed texts that is looked for. Not one half: in int8 the smallest nudge already turns whatever lies on the edge
-/// between two steps, and with it 45 % of SmolLM2-135M's texts, whatever σ is below 0.03 (experiments/LOG.md, 2026-11-24).
-const TARGET: f64 = 0.75;
+/// The divergence that is looked for, nats a response.
+pub const TARGET: f64 = 1.0;
+
+/// Texts of the start that are scored.
+pub const TEXTS: usize = 8;
 
 /// Antithetic pairs of a probe.
 const PAIRS: usize = 3;
 
-/// Steps of a factor of four on the way to a bracket, and halvings of its logarithm afterwards.
-const STEPS: usize = 10;
-const HALVINGS: usize = 3;
+/// Probes at most, and the most by which one step goes on from another.
+const PROBES: usize = 16;
+const LARGEST_FACTOR: f64 = 8.0;
+
+/// How near to the target is near enough, as a factor.
+const NEAR: f64 = 1.25;
+
+/// The step at which only the arithmetic is left of a divergence, in units of one that is far enough.
+const STEP_OF_FLOOR: f64 = 1.0 / 512.0;
+
+/// Candidates that are tried at most.
+pub const MOST_CANDIDATES: usize = 2 * PAIRS * PROBES;
 
 /// Why σ0 is what it is, in a plan.
-pub const REASON: &str =
-    "the step at which three quarters of the candidates' texts differ from the start's (calibration.csv)";
+pub const REASON: &str = "the step that leads one nat a response away from the start (calibration.csv)";
 
-/// Candidates that are tried at most, the start among them.
-pub const MOST_CANDIDATES: usize = 1 + 2 * PAIRS * (STEPS + HALVINGS);
-
-/// Finds σ0 for a search from `start`, `[n]`, beginning at `guess`. Returns it with all probes in their order; none if the run was asked
-/// to end.
+/// Finds σ0, beginning at `guess`. Returns it with all probes in their order; none if the run was asked to end.
+///
+/// # Errors
+/// Where no step comes near the target, which is said with what was found.
 pub fn calibrate(
     probing: &mut Probing,
-    start: &[f64],
     questions: &Questions,
     guess: f64,
     seed: Seed,
 ) -> Result<Option<(f64, Vec<Probe>)>> {
-    let noise: Vec<Vec<f64>> = (0..PAIRS)
-        .map(|pair| seed.fold(pair as u64).normals(start.len()))
-        .collect();
-    let mut texts: BTreeMap<usize, (String, f64)> = BTreeMap::new();
-    let mut probes = Vec::new();
-    let mut probe = |sigma: f64, texts: &mut BTreeMap<usize, (String, f64)>| -> Result<Option<Probe>> {
-        let candidates = if sigma == 0.0 { 1 } else { 2 * PAIRS };
-        let theta = |candidate: usize| {
-            let step = if candidate.is_multiple_of(2) { sigma } else { -sigma };
-            let moved = start.iter().zip(&noise[candidate / 2]);
-            moved.map(|(x, z)| x + step * z).collect()
-        };
-        let Some(evaluated) = probing.evaluate(candidates, &theta, questions)? else {
-            return Ok(None);
-        };
-        let told = |rollout: &Rollout| (rollout.completion.clone(), rollout.verdict.reward);
-        if sigma == 0.0 {
-            texts.extend(
-                evaluated
-                    .rollouts
-                    .iter()
-                    .map(|rollout| (rollout.item.question, told(rollout))),
-            );
-        }
-        let is_other = |rollout: &Rollout| f64::from(u8::from(texts[&rollout.item.question] != told(rollout)));
-        let rewards: Vec<f64> = evaluated.evaluations.iter().map(|e| e.fitness.value()).collect();
-        let own = Probe {
-            sigma,
-            changed: mean(&evaluated.rollouts.iter().map(is_other).collect::<Vec<_>>()),
-            reward: mean(&rewards),
-        };
-        // Texts are the root's, and so is the answer.
-        let bytes = probing
-            .ranks
-            .from_root(&serde_json::to_vec(&own).expect("JSON of finite numbers"));
-        Ok(serde_json::from_slice(&bytes).ok())
-    };
-    let Some(start) = probe(0.0, &mut texts)? else {
-        return Ok(None);
-    };
-    probes.push(start);
-    let (mut low, mut high): (Option<f64>, Option<f64>) = (None, None);
+    let n = probing.objective.layout().dim();
+    let noise: Vec<Vec<f64>> = (0..PAIRS).map(|pair| seed.fold(pair as u64).normals(n)).collect();
+    let mut probes: Vec<Probe> = Vec::new();
     let mut sigma = guess;
-    for step in 0..STEPS + HALVINGS {
-        let Some(found) = probe(sigma, &mut texts)? else {
+    let (mut low, mut high): (Option<f64>, Option<f64>) = (None, None);
+    let mut floor: Option<f64> = None;
+    while probes.len() < PROBES {
+        let step = |pair: usize| noise[pair].iter().map(|z| sigma * z).collect();
+        let Some(found) = probing.divergences(PAIRS, &step, questions)? else {
             return Ok(None);
         };
-        probes.push(found);
-        if found.changed <= TARGET {
-            low = Some(sigma);
-        } else {
-            high = Some(sigma);
-        }
-        sigma = match (low, high) {
-            (Some(low), Some(high)) if high / low < 1.3 => break,
-            (Some(low), Some(high)) => (low * high).sqrt(),
-            _ if step >= STEPS => break,
-            (Some(low), None) => 4.0 * low,
-            (None, _) => sigma / 4.0,
+        let kl = mean(&found);
+        probes.push(Probe { sigma, kl });
+        let Some(floor) = floor else {
+            // First a step that is far enough for the floor to be told from it, and not so far that its part of it is not small.
+            if kl < TARGET {
+                low = Some(sigma);
+            } else if kl > TARGET * LARGEST_FACTOR.powi(2) {
+                high = Some(sigma);
+            } else {
+                let step = |pair: usize| noise[pair].iter().map(|z| sigma * STEP_OF_FLOOR * z).collect();
+                let Some(found) = probing.divergences(PAIRS, &step, questions)? else {
+                    return Ok(None);
+                };
+                let own = mean(&found);
+                probes.push(Probe {
+                    sigma: sigma * STEP_OF_FLOOR,
+                    kl: own,
+                });
+                floor = Some(own.max(0.0));
+                sigma *= factor(kl - own.max(0.0));
+                continue;
+            }
+            sigma = match (low, high) {
+                (Some(low), Some(high)) => (low * high).sqrt(),
+                (Some(low), None) => low * LARGEST_FACTOR,
+                (None, _) => sigma / LARGEST_FACTOR,
+            };
+            continue;
         };
+        let own = kl - floor;
+        if (TARGET / NEAR..=TARGET * NEAR).contains(&own) {
+            return Ok(Some((sigma * factor(own), probes)));
+        }
+        sigma *= factor(own);
     }
-    Ok(Some((low.or(high).unwrap_or(guess), probes)))
+    let tried = probes
+        .iter()
+        .map(|probe| format!("{:.1e}: {:.3}", probe.sigma, probe.kl));
+    Err(Error::config(format!(
+        "no step of the space leads {TARGET} nat a response away from the start (σ and nats that were tried: {}); leave out run.calibrate_sigma and \
+         space.units = \"kl\", and set strategy.sigma",
+        tried.collect::<Vec<_>>().join(", ")
+    )))
+}
+
+/// From the step of a divergence to that of the target, where it rises with the square.
+fn factor(kl: f64) -> f64 {
+    let factor = if kl > 0.0 { (TARGET / kl).sqrt() } else { LARGEST_FACTOR };
+    factor.clamp(1.0 / LARGEST_FACTOR, LARGEST_FACTOR)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Finish;
     use crate::farm::ranks::Ranks;
-    use crate::objective::{Item, Objective};
+    use crate::objective::sphere::Sphere;
     use crate::plan::probing::Spent;
-    use crate::search::Layout;
-    use crate::task::{Split, Verdict};
-    use std::path::Path;
 
-    /// A text changes as soon as the first number of θ is beyond a threshold of the question's own.
-    struct Thresholds(Layout);
+    /// The divergence of this model is ‖θ‖² and what the arithmetic adds.
+    fn found(floor: f64, guess: f64) -> Result<(f64, Vec<Probe>)> {
+        let mut objective = Sphere::rounded(5, floor);
+        let mut probing = Probing {
+            ranks: &Ranks::alone(),
+            objective: &mut objective,
+            go_on: &mut || true,
+            spent: Spent::default(),
+        };
+        let questions = probing.questions(TEXTS);
+        let done = calibrate(&mut probing, &questions, guess, Seed::new(2));
+        done.map(|found| found.expect("nobody says stop"))
+    }
 
-    impl Objective for Thresholds {
-        fn layout(&self) -> &Layout {
-            &self.0
-        }
-
-        fn examples(&self, _: Split) -> usize {
-            40
-        }
-
-        fn evaluate(
-            &mut self,
-            thetas: &[Vec<f64>],
-            _: &Questions,
-            items: &[Item],
-            take: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
-            _: &mut dyn FnMut() -> bool,
-        ) -> Result<bool> {
-            let rollout = |item: &Item| Rollout {
-                item: *item,
-                prompt_id: String::new(),
-                prompt: String::new(),
-                completion: (thetas[item.candidate][0].abs() > 0.003 * (item.question + 1) as f64).to_string(),
-                verdict: Verdict::default(),
-                prompt_tokens: 1,
-                tokens: 1,
-                finish_reason: Finish::Stop,
-            };
-            take(items.iter().map(rollout).collect()).map(|()| true)
-        }
-
-        fn digest(&self) -> Result<String> {
-            Ok(String::new())
-        }
-
-        fn export(&self, _: &[f64], _: &Path) -> Result<()> {
-            Ok(())
+    #[test]
+    fn guesses_decades_apart_end_at_the_same_step_whatever_the_floor() {
+        let noise: Vec<f64> = (0..PAIRS as u64)
+            .flat_map(|pair| Seed::new(2).fold(pair).normals(5))
+            .collect();
+        let exact = (TARGET * PAIRS as f64 / noise.iter().map(|z| z * z).sum::<f64>()).sqrt();
+        for floor in [0.0, 0.1, 0.7, 3.0] {
+            for guess in [1e-4, 0.1, 100.0] {
+                let (sigma, probes) = found(floor, guess).expect("a step");
+                assert!((sigma / exact - 1.0).abs() < 1e-3, "{sigma} {exact}, {probes:?}");
+                assert!(probes.len() < 12, "{}", probes.len());
+            }
         }
     }
 
     #[test]
-    fn guesses_two_decades_apart_end_at_the_same_step() {
-        let questions = Questions::new(Split::Train, (0..40).collect(), Seed::new(0));
-        let found = [0.001, 0.1, 10.0].map(|guess| {
-            let mut objective = Thresholds(Layout::new([("x".to_string(), 5)]));
-            let mut probing = Probing {
-                ranks: &Ranks::alone(),
-                objective: &mut objective,
-                go_on: &mut || true,
-                spent: Spent::default(),
-            };
-            let done = calibrate(&mut probing, &[0.0; 5], &questions, guess, Seed::new(2));
-            let spent = probing.spent;
-            let (sigma, probes) = done.expect("probes").expect("nobody says stop");
-            assert_eq!(probes[0].changed, 0.0);
-            // The start once and three pairs each time, on 40 questions, a token read and one written for each.
-            let rollouts = 40 * (1 + 6 * (probes.len() - 1));
-            assert_eq!((spent.rollouts, spent.num_tokens), (rollouts, 2 * rollouts));
-            assert!(probes.len() < 12, "{}", probes.len());
-            sigma
-        });
-        let (low, high) = (
-            found.iter().copied().fold(f64::INFINITY, f64::min),
-            found.iter().copied().fold(0.0, f64::max),
-        );
-        assert!(high / low < 2.0, "{found:?}");
+    fn a_model_that_no_step_leads_so_far_is_named() {
+        for floor in [-1e9, 1e9] {
+            let error = found(floor, 0.1).expect_err("no step").to_string();
+            assert!(error.contains("no step of the space leads 1 nat"), "{error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a run will take, before anything of it is done: `essa align --dry-run`. Nothing is loaded but the model's header, its tokenizer
 //! and the task, nothing is computed, and nothing is written.
 
-use super::{Plan, budget, calibration};
+use super::{Plan, calibration};
 use crate::config::RunConfig;
 use crate::engine::Finish;
 use crate::error::Result;
@@ -9,6 +9,7 @@ use crate::model::{Weights, weight_bytes};
 use crate::objective::alignment::open_task;
 use crate::objective::exam::tokenize;
 use crate::objective::{Item, Rollout};
+use crate::space::config::Units;
 use crate::strategy::Kind;
 use crate::task::{Split, Verdict};
 use crate::text::Text;
@@ -60,16 +61,22 @@ impl Forecast {
         let slots = space.adapter_slots().count();
         let n = space.layout().dim();
         let chooses = config.space.budget.filter(|_| config.space.only.is_none());
+        let finds_units = config.space.units == Units::Kl && config.space.gains.is_none();
         let plan = Plan::of(config, chooses.map_or(n, |budget| budget.min(n)))?;
 
         let run = &plan.config.run;
         let population = plan.config.strategy.population.expect("a resolved strategy has one");
         let mut probes = Vec::new();
+        let of_sigma = calibration::MOST_CANDIDATES * calibration::TEXTS.min(train.len());
+        let of_slots = of_sigma + 2 * slots * calibration::TEXTS.min(train.len());
         if chooses.is_some() {
-            probes.push(("space.only", (1 + 2 * slots) * budget::QUESTIONS.min(train.len())));
+            probes.push(("space.only", of_slots));
+        }
+        if finds_units {
+            probes.push(("space.gains", of_sigma + if chooses.is_some() { 0 } else { of_slots }));
         }
         if run.calibrate_sigma && !is_begun {
-            probes.push(("strategy.sigma", calibration::MOST_CANDIDATES * run.prompts));
+            probes.push(("strategy.sigma", of_sigma));
         }
         let looks = 1 + if run.validate_every == 0 {
             1
@@ -83,7 +90,9 @@ impl Forecast {
         };
         let probed: usize = probes.iter().map(|(_, texts)| texts).sum();
         let mean_length = train.iter().sum::<usize>() as f64 / train.len() as f64;
-        let of_train = (mean_length * (rollouts.candidates + probed) as f64).round() as usize;
+        // A probe writes nothing: it reads what the start wrote.
+        let of_probe = mean_length + plan.config.generation.max_new_tokens as f64;
+        let of_train = (mean_length * rollouts.candidates as f64 + of_probe * probed as f64).round() as usize;
         let of_mean =
             plan.config.samples_of_mean() * (looks * validation.iter().sum::<usize>() + 2 * test.iter().sum::<usize>());
         // Whoever is judged by probabilities writes nothing.
@@ -92,7 +101,7 @@ impl Forecast {
         } else {
             rollouts.candidates
         };
-        let texts = of_candidates + rollouts.validation + rollouts.test + probed;
+        let texts = of_candidates + rollouts.validation + rollouts.test;
         Ok(Self {
             weights_bytes: weight_bytes(&weights, plan.config.model.options()),
             bytes_a_generation: population * run.prompts * plan.config.samples_of_candidates() * rollout_bytes(),

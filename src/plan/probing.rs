@@ -4,7 +4,8 @@
 use crate::error::Result;
 use crate::farm::population::{self, Evaluated, Work};
 use crate::farm::ranks::Ranks;
-use crate::objective::{Objective, Questions};
+use crate::objective::{Asks, Objective, Questions};
+use crate::search::{Evaluation, start};
 use crate::seed::Seed;
 use crate::task::Split;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub struct Probing<'a> {
 }
 
 impl Probing<'_> {
-    /// Evaluates some search vectors, with texts on the root. None when the run was asked to end.
-    pub fn evaluate(
+    /// Evaluates some search vectors. None when the run was asked to end.
+    fn evaluate(
         &mut self,
         candidates: usize,
         theta: &dyn Fn(usize) -> Vec<f64>,
@@ -55,11 +56,45 @@ impl Probing<'_> {
         Ok(evaluated)
     }
 
-    /// The first `count` questions of the training split in the order of this seed. Texts are asked for, and not degrees.
-    pub fn questions(&self, seed: Seed, count: usize) -> Questions {
+    /// How far each of some steps leads away from the start, in nats a response ([`Asks::DriftFromStart`]): the mean of θ = start + step and
+    /// θ = start − step, on the same texts, so that what is linear in the step cancels. None when the run was asked to end.
+    ///
+    /// Infinite where a probability was no finite number.
+    pub fn divergences(
+        &mut self,
+        steps: usize,
+        step: &dyn Fn(usize) -> Vec<f64>,
+        questions: &Questions,
+    ) -> Result<Option<Vec<f64>>> {
+        let start = start(self.objective.layout().dim());
+        let theta = |candidate: usize| {
+            let sign = if candidate.is_multiple_of(2) { 1.0 } else { -1.0 };
+            let step = step(candidate / 2);
+            start.iter().zip(step).map(|(x, s)| x + sign * s).collect()
+        };
+        let Some(evaluated) = self.evaluate(2 * steps, &theta, questions)? else {
+            return Ok(None);
+        };
+        let nats = |evaluation: &Evaluation| match evaluation.failed {
+            0 if !evaluation.fitness.is_failed() => evaluation.fitness.value(),
+            _ => f64::INFINITY,
+        };
+        let pairs = evaluated.evaluations.chunks_exact(2);
+        Ok(Some(
+            pairs.map(|pair| (nats(&pair[0]) + nats(&pair[1])) / 2.0).collect(),
+        ))
+    }
+
+    /// `count` questions of the training split, or all where there are fewer, to which the start writes the texts that divergences are measured
+    /// on. They hang on no run's seed, so that runs that differ in it alone have the same units.
+    pub fn questions(&self, count: usize) -> Questions {
+        let seed = Seed::new(0).named("texts of the start");
         let mut indices: Vec<usize> = (0..self.objective.examples(Split::Train)).collect();
         seed.named("prompts").shuffle(&mut indices);
         indices.truncate(count);
-        Questions::new(Split::Train, indices, seed.named("texts"))
+        Questions {
+            asks: Asks::DriftFromStart,
+            ..Questions::new(Split::Train, indices, seed)
+        }
     }
 }

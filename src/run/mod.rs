@@ -8,6 +8,7 @@
 pub mod diagnosis;
 pub mod interrupt;
 pub mod progress;
+mod region;
 mod watch;
 
 use crate::config::RunConfig;
@@ -242,7 +243,12 @@ impl<'a> Run<'a> {
         for (fitness, penalty) in fitness.iter_mut().zip(penalties) {
             *fitness = penalty.map_or(Fitness::FAILED, |kl| Fitness::new(fitness.value() - weight * kl));
         }
-        let step = self.strategy.tell(&fitness);
+        let mean = self.strategy.mean().to_vec();
+        let mut step = self.strategy.tell(&fitness);
+        let Some(from_start) = self.hold_mean(&mean, &mut step)? else {
+            // The journal knows the generation; it is told again when the run goes on.
+            return Ok(());
+        };
         let done = self.strategy.generation();
         self.state.rollouts += evaluated.rollouts.len();
         self.state.position += questions.indices.len();
@@ -264,6 +270,11 @@ impl<'a> Run<'a> {
             row.reward_std.unwrap_or(0.0),
             step.sigma
         );
+        let held: Columns = from_start
+            .map(|kl| (watch::FROM_START.to_string(), kl))
+            .into_iter()
+            .collect();
+        text += &watch::said(&held);
         let every = self.plan.config.run.validate_every;
         if self.state.stop.is_some() || (every > 0 && done.is_multiple_of(every)) {
             let Some((evaluation, watched)) = self.validate()? else {
@@ -281,6 +292,7 @@ impl<'a> Run<'a> {
                 self.state.stop = Some(Ending::new(Outcome::Stopped, reason));
             }
         }
+        row.drift.extend(held);
         if self.plan.config.run.racing {
             let all = evaluations.len() * questions.indices.len();
             text += &format!(

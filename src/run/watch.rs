@@ -9,8 +9,11 @@ use crate::search::Evaluation;
 use crate::task::Split;
 use std::collections::BTreeMap;
 
-/// What was seen, by column: `kl`, `kl_se` (nats a response), `mean_length` (tokens a response), `off_task/NAME` (scores).
+/// What was seen, by column: `kl`, `kl_se` (nats a response), `kl_from_start` (the same on the texts of the trust region), `mean_length` (tokens a response), `off_task/NAME` (scores).
 pub type Columns = BTreeMap<String, f64>;
+
+/// The column of the trust region ([`super::region`]).
+pub const FROM_START: &str = "kl_from_start";
 
 impl Run<'_> {
     /// The divergence of each candidate from the reference on the first of these prompts, where it is a penalty; none of one whose
@@ -35,7 +38,7 @@ impl Run<'_> {
 
     /// Counts what the reference's texts cost, which a candidate has just been asked about: each was read once as it was written, and once as it
     /// was scored.
-    fn count_reference(&mut self, evaluation: &Evaluation) {
+    pub(super) fn count_reference(&mut self, evaluation: &Evaluation) {
         self.state.num_tokens += 2 * (evaluation.prompt_tokens + evaluation.completion_tokens);
     }
 
@@ -93,7 +96,7 @@ impl Run<'_> {
 }
 
 /// The divergence of which this is the evaluation, whose rewards are in nats; none where a probability was no finite number, so that it is not known.
-fn nats(evaluation: &Evaluation) -> Option<f64> {
+pub(super) fn nats(evaluation: &Evaluation) -> Option<f64> {
     (evaluation.failed == 0 && !evaluation.fitness.is_failed()).then(|| evaluation.fitness.value())
 }
 
@@ -144,6 +147,7 @@ pub fn too_far(limits: &DriftSection, now: &Columns, start: &Columns) -> Option<
 pub fn said(columns: &Columns) -> String {
     let one = |(name, value): (&String, &f64)| match name.as_str() {
         "kl" => Some(format!("  KL {value:.3} nats")),
+        FROM_START => Some(format!("  {value:.3} nats from the start")),
         name => name
             .strip_prefix("off_task/")
             .map(|task| format!("  {task} {value:.3}")),

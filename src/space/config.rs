@@ -6,6 +6,7 @@ use crate::engine::Sampling;
 use crate::error::{Error, Result};
 use crate::seed::Seed;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The `[space]` table of a run's config.
@@ -17,18 +18,35 @@ pub struct SpaceConfig {
     /// First layer, and the layer after the last; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<[usize; 2]>,
-    /// At most so many numbers are searched: those that change the most texts.
+    /// At most so many numbers are searched: those that lead furthest away from the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<usize>,
     /// Beginnings of the names of the slots that are searched, up to a dot; without it all. A budget fills it in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<String>>,
+    /// What a step of θ means.
+    #[serde(default)]
+    pub units: Units,
     /// The space. What it does not know is refused, so the keys above are all that there are beside its own.
     #[serde(flatten)]
     pub kind: SpaceKind,
     /// More spaces on the same model.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<SpaceKind>,
+    /// By what each slot's own gain is multiplied. Units fill it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gains: Option<BTreeMap<String, f64>>,
+}
+
+/// What a step of θ means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Units {
+    /// What the space says: a share of a singular value, a number in a core.
+    #[default]
+    Raw,
+    /// Candidates at σ = 1 are one nat a response away from the start, and every slot has about the same part in it.
+    Kl,
 }
 
 impl SpaceConfig {
@@ -53,6 +71,9 @@ impl SpaceConfig {
         if let Some(dim) = self.subspace {
             label += &format!(", subspace {dim}");
         }
+        if self.units == Units::Kl {
+            label += ", units kl";
+        }
         label
     }
 
@@ -74,6 +95,22 @@ impl SpaceConfig {
             return Err(Error::config(
                 "space.budget and space.subspace are both set; a subspace has no parts to choose from: take one of them",
             ));
+        }
+        if self.units == Units::Kl && self.all().any(|space| matches!(space, SpaceKind::Decoding(_))) {
+            return Err(Error::config(
+                "space.units is \"kl\", and the space has decoding, whose numbers change no probability that nats could be counted of; take \"raw\"",
+            ));
+        }
+        if self.units == Units::Raw && self.gains.is_some() {
+            return Err(Error::config(
+                "space.gains is set, which space.units = \"kl\" fills in; leave it out, or set the units",
+            ));
+        }
+        let gains = self.gains.iter().flatten();
+        if let Some((slot, gain)) = gains.into_iter().find(|(_, gain)| !(**gain > 0.0 && gain.is_finite())) {
+            return Err(Error::config(format!(
+                "space.gains.\"{slot}\" is {gain}, expected a number above 0"
+            )));
         }
         let needs_adapter = self.all().any(|space| space.kind().needs_adapter());
         match adapter {
@@ -125,6 +162,15 @@ impl SpaceConfig {
                     only.join(" or ")
                 )));
             }
+        }
+        if let Some(gains) = &self.gains {
+            let own: Vec<&str> = space.adapter_slots().map(|slot| slot.name.as_str()).collect();
+            if let Some(slot) = gains.keys().find(|slot| !own.contains(&slot.as_str())) {
+                return Err(Error::config(format!(
+                    "space.gains: no slot of the space is called {slot}; leave space.gains out, and the units are measured"
+                )));
+            }
+            space = space.scaled(gains);
         }
         let n = space.layout().dim();
         match self.subspace {

@@ -123,6 +123,20 @@ impl Space {
         Self::new(self.bases.into_iter().filter_map(narrowed).collect()).with_decoding(self.decoding)
     }
 
+    /// The same space in other units: a step of one of a slot's number is what a step of its gain was. Slots that are not named keep theirs.
+    pub fn scaled(mut self, gains: &BTreeMap<String, f64>) -> Self {
+        for basis in &mut self.bases {
+            let gains: Vec<Option<f64>> = basis
+                .factors()
+                .map(|factors| gains.get(&basis.slot(factors)).copied())
+                .collect();
+            for (factors, gain) in basis.factors_mut().zip(gains) {
+                factors.gain.iter_mut().for_each(|own| *own *= gain.unwrap_or(1.0));
+            }
+        }
+        self
+    }
+
     /// A random subspace of this space, of `dim` numbers.
     pub fn subspace(mut self, dim: usize, seed: Seed) -> Self {
         self.projection = Some(Projection::new(self.layout.dim(), dim, seed));

@@ -114,6 +114,10 @@ pub struct StrategyConfig {
     /// The longest move of the mean in one generation, as `step_norm` measures it; none where it is left alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_step: Option<f64>,
+    /// The furthest that the mean may be from the start, in nats a response: a longer move is cut short. The run measures it; the strategies know
+    /// nothing of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_kl: Option<f64>,
     /// How often a strategy that asks to stop begins again, with twice the population each time. Default 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub restarts: u32,
@@ -127,7 +131,7 @@ fn is_zero(count: &u32) -> bool {
 fn kind_among_shared_settings<'de, D: Deserializer<'de>>(table: D) -> std::result::Result<Kind, D::Error> {
     Kind::deserialize(table).map_err(|error| match error.to_string() {
         text if text.starts_with("unknown field") => D::Error::custom(format!(
-            "{}; all kinds have `population`, `sigma`, `antithetic`, `max_step`, `restarts`",
+            "{}; all kinds have `population`, `sigma`, `antithetic`, `max_step`, `max_kl`, `restarts`",
             text.trim_end()
         )),
         _ => error,
@@ -273,6 +277,9 @@ impl StrategyConfig {
         let resolved = self.resolve_algorithm(n)?;
         if let Some(longest) = self.max_step {
             check("max_step", longest, longest > 0.0, "a number above 0")?;
+        }
+        if let Some(most) = self.max_kl {
+            check("max_kl", most, most > 0.0, "a number above 0")?;
         }
         let population = resolved.population.expect("a resolved config has a population");
         if self.restarts > (LARGEST_POPULATION / population).ilog2() {
@@ -498,6 +505,7 @@ mod tests {
             sigma: Some(0.5),
             antithetic: Some(true),
             max_step: Some(1.0),
+            max_kl: Some(1.0),
             restarts: 1,
         };
         let all = serde_json::to_value(&all).expect("serialises");

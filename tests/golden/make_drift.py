@@ -2,7 +2,10 @@
 
 The reference is one of the tiny models, the other is the same with the LoRA of make_warm_start.py scaled up. A response has at most two tokens and
 ends at a stop token, so KL = sum over y1 of p(y1) (log p(y1) - log q(y1)), plus, of every y1 that is no stop token, p(y1) times the same of the
-second token after it. Trace and gradient-free estimates have to agree with it within their standard error.
+second token after it. Estimates from sampled texts have to agree with it within their standard error.
+
+Beside it the exact diagonal of the Fisher information of the weights of each matrix's LoRA at 1, the mean over the prompts: the sum over responses of
+p(y) (d log p(y) / d weight)^2, which is that of the first token plus the expected one of the second. Derivatives are central differences in double.
 
     python make_drift.py      (after make.py and make_warm_start.py)
 """
@@ -38,7 +41,9 @@ def main() -> None:
     for prompt, reference in zip(prompts, of_base):
         rows.append({"prompt_ids": prompt, "kl": divergence(reference, tree(other, prompt), stop)})
     print([row["kl"] for row in rows])
-    write_json(FIXTURES / "drift.json", {"model": MODEL, "stop": stop, "max_new_tokens": 2, "rows": rows}, indent_to=2)
+    fisher = information(other.double(), prompts, stop)
+    print(fisher)
+    write_json(FIXTURES / "drift.json", {"model": MODEL, "stop": stop, "max_new_tokens": 2, "rows": rows, "fisher": fisher}, indent_to=2)
 
 
 def tree(model, prompt: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -55,6 +60,30 @@ def divergence(p, q, stop: list[int]) -> float:
     goes_on = torch.ones(p[0].shape[0], dtype=torch.double)
     goes_on[stop] = 0
     return float(kl(p[0], q[0]) + (p[0].exp() * goes_on * kl(p[1], q[1])).sum())
+
+
+def information(model, prompts: list[list[int]], stop: list[int], step: float = 1e-4) -> dict[str, float]:
+    """By matrix, nats a response at a weight's step of 1, twice over."""
+    goes_on = torch.ones(model.config.vocab_size, dtype=torch.double)
+    goes_on[stop] = 0
+    found = {}
+    for name, module in model.named_modules():
+        if not hasattr(module, "lora_A") or not module.lora_A:
+            continue
+        total = 0.0
+        for prompt in prompts:
+            at = tree(model, prompt)
+            scale = module.scaling["default"]
+            sides = []
+            for sign in (1, -1):
+                module.scaling["default"] = scale * (1 + sign * step)
+                sides.append(tree(model, prompt))
+            module.scaling["default"] = scale
+            first, second = (((up - down) / (2 * step)) ** 2 for up, down in zip(*sides))
+            own = (at[0].exp() * first).sum() + (at[0].exp() * goes_on * (at[1].exp() * second).sum(-1)).sum()
+            total += float(own) / len(prompts)
+        found[name.removeprefix("base_model.model.")] = total
+    return found
 
 
 main()
