@@ -316,6 +316,44 @@ fn units_are_measured_once_and_kept() {
     assert_eq!(desk.row("runs/d")["n"], 3);
 }
 
+/// A budget of texts is a shape, with its reason; a run goes on with it, and what contradicts it is refused.
+#[test]
+fn a_budget_chooses_the_shape_of_a_run() {
+    let desk = Desk::new();
+    let path = desk.path("run.toml");
+    let config = fs::read_to_string(&path).expect("a config");
+    let shaped: Vec<&str> = config
+        .lines()
+        .filter(|line| {
+            !["population", "prompts", "generations"]
+                .iter()
+                .any(|key| line.starts_with(key))
+        })
+        .collect();
+    fs::write(&path, shaped.join("\n")).expect("a config");
+    for _ in 0..2 {
+        done(desk.align("runs/a", &["run.rollouts_total=100"]));
+    }
+    let row = desk.row("runs/a");
+    assert_eq!(
+        [&row["population"], &row["prompts"], &row["generations"]].map(|value| value.as_u64()),
+        [4, 5, 4].map(Some)
+    );
+    let plan = fs::read_to_string(desk.path("runs/a/plan.json")).expect("a plan");
+    assert!(
+        plan.contains("4 × 5 × 4") && plan.contains("run.rollouts_total"),
+        "{plan}"
+    );
+    refused(
+        &desk.align("runs/b", &["run.rollouts_total=100", "run.prompts=9"]),
+        &["run.prompts is 9", "makes it 5"],
+    );
+    refused(
+        &desk.align("runs/b", &["run.rollouts_total=79"]),
+        &["expected at least 80"],
+    );
+}
+
 /// A job that ends before its first checkpoint has its decisions, and what they cost, all the same.
 #[test]
 fn what_was_spent_on_deciding_is_not_forgotten_by_an_interruption() {

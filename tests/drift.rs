@@ -98,16 +98,19 @@ fn a_run_that_goes_on_watches_the_same() {
 #[test]
 fn a_trust_region_holds_the_mean() {
     let free = house("").with(&["strategy.sigma=2.0", "strategy.max_kl=1000.0"]);
-    let held = house("").with(&["strategy.sigma=2.0", "strategy.max_kl=0.05"]);
+    let held = house("").with(&["strategy.sigma=2.0", "strategy.max_kl=0.1"]);
     let (far, near) = (free.run("far"), held.run("near"));
     free.finish(0, &far);
     held.finish(0, &near);
     let from_start =
         |run: &std::path::Path| -> Vec<f64> { column(run, "kl_from_start").into_iter().flatten().collect() };
     let largest = |run: &std::path::Path| from_start(run).into_iter().fold(0.0, f64::max);
-    assert!(largest(&far) > 0.05, "{:?}", from_start(&far));
+    assert!(largest(&far) > 0.1, "{:?}", from_start(&far));
     let kls = from_start(&near);
-    assert!(kls.iter().all(|kl| *kl <= 0.05) && kls[kls.len() - 1] > 0.0, "{kls:?}");
+    assert!(
+        kls.iter().all(|kl| *kl <= 0.1) && kls.iter().any(|kl| *kl > 0.0),
+        "{kls:?}"
+    );
     assert_eq!(kls.len() + 1, column(&near, "kl_from_start").len(), "one a generation");
     let steps = column(&near, "step_norm");
     assert!(steps.iter().flatten().all(|step| *step >= 0.0), "{steps:?}");

@@ -187,8 +187,9 @@ fn nes_needs_as_many_evaluations(chosen: impl Fn(&NesRun) -> bool) {
             config["extra_noise"] = json!(0.0);
             config["elite"] = json!(0.5);
         }
-        if let Some(rate) = run.learning_rate {
-            config["learning_rate"] = json!(rate);
+        // What others do by default.
+        config["learning_rate"] = json!(run.learning_rate.unwrap_or(1.0));
+        if run.learning_rate.is_some() {
             config["antithetic"] = json!(true);
         }
         Case {

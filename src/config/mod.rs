@@ -5,6 +5,7 @@
 mod drift;
 mod model;
 pub mod page;
+pub mod shape;
 pub mod table;
 mod warm_start;
 
@@ -81,6 +82,9 @@ pub struct GenerationSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunSection {
+    /// Texts that the candidates may write; they choose candidates, prompts and generations ([`shape`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollouts_total: Option<u64>,
     /// Generations.
     pub generations: u64,
     /// Prompts a generation, the same for every candidate.
@@ -117,6 +121,7 @@ impl Default for GenerationSection {
 impl Default for RunSection {
     fn default() -> Self {
         Self {
+            rollouts_total: None,
             generations: 20,
             prompts: 24,
             samples: 1,
@@ -150,6 +155,7 @@ impl RunConfig {
     pub fn from_table(mut table: toml::Table, path: &Path) -> Result<Self> {
         // What is left relative came from the command line, and is relative to where that was typed.
         resolve_paths(&mut table, Path::new("."));
+        shape::fill(&mut table)?;
         name_default_kinds(&mut table);
         let config: Self = toml::Value::Table(table)
             .try_into()
@@ -430,7 +436,7 @@ mod tests {
     const FULL: [&str; 7] = [
         "[model]\npath = 'm'\n[space]\nkind = 'mix'\nbudget = 99\nadapters = ['a', 'b']\nunits = 'kl'\ngains = { 'adapter0.weight' = 2 }",
         "[model]\npath = 'm'\n[generation]\ntemperature = 1.0\ntop_p = 0.9\n[space]\nkind = 'decoding'",
-        "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
+        "[model]\npath = 'm'\nkv_cache = 'int8'\n[run]\nrollouts_total = 800\nprompts_max = 99\n[strategy]\nkind = 'open-es'",
         "[model]\npath = 'm'\nadapter = 'a'\n[space]\nkind = 'lora-svd'\nsubspace = 9\nonly = ['model.layers.0']\nlayers = [0, 4]\nalso = [{ kind = 'spectral' }]\n[strategy]\nkind = 'cma-es'",
         "[model]\npath = 'm'\n[task]\nkind = 'jsonl'\ntrain = 'x'\nvalidation = 'x'\ntest = 'x'\nprompt = '{a}'\nsystem = 's'\nshot = 's'\noptions = 'o'\n\
          validation_size = 1\ntest_size = 0.5\nanswer = 'a'\njudge = 'exact'\ntrain_judge = 'likelihood'\nsubset = { size = 9 }\n[task.answer_map]\na = 'b'\n[strategy]\nkind = 'cem'\nmax_step = 0.5\nmax_kl = 2\nrestarts = 2",

@@ -59,7 +59,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "strategy.antithetic", "boolean", "true", "", "Candidates come in pairs, mirrored at the mean (not in random-search).";
     "strategy.active", "boolean", "false", "", "cma-es, sep-cma-es: the worse half pushes the covariance away (negative weights).";
     "strategy.sigma_decay", "factor", "1.0", "0 < d ≤ 1", "open-es: what σ is multiplied by each generation.";
-    "strategy.learning_rate", "number", "1; open-es: from σ", "> 0", "cma-es, sep-cma-es, lm-ma-es, xnes, snes, cem, open-es: how far the mean goes. c_m of CMA-ES and η of the natural strategies: 1 is all the way to the weighted mean of the better candidates, ½ half of it, 2 twice as far; σ does not notice. Large populations bear more, because more candidates average the noise out. Of open-es it is the length of a step, 0.4 σ with Adam.";
+    "strategy.learning_rate", "number", "from λ and n; open-es: from σ", "> 0", "cma-es, sep-cma-es, lm-ma-es, xnes, snes, cem, open-es: how far the mean goes. c_m of CMA-ES and η of the natural strategies: 1 is all the way to the weighted mean of the better candidates, ½ half of it, 2 twice as far; σ does not notice. The default is 1 up to the default population λ₀ and 1 + (λ/λ₀ − 1)(1 − λ/n), at most 3, beyond it: more candidates tell the direction better, and so bear a longer step. Of open-es it is the length of a step, 0.4 σ with Adam.";
     "strategy.optimizer", "string", "\"adam\"", "`adam`, `momentum`", "open-es: what turns gradient estimates into steps.";
     "strategy.momentum", "share", "0.9", "0 ≤ β < 1", "open-es: how much of the running mean of gradients is kept.";
     "strategy.beta2", "share", "0.999", "0 ≤ β < 1", "open-es: the same for squared gradients (Adam).";
@@ -104,6 +104,7 @@ pub const KNOBS: &[Knob] = knobs! {
     "generation.temperature", "number", "0.0", "≥ 0", "0 takes the likeliest token.";
     "generation.top_p", "share", "1.0", "0 < p ≤ 1", "Keeps the likeliest tokens that hold this probability.";
     "generation.top_k", "tokens", "0", "≥ 0", "Keeps this many likeliest tokens; 0 keeps all.";
+    "run.rollouts_total", "integer", "–", "≥ 80 · run.samples", "Texts that the candidates may write in all. It chooses strategy.population, run.prompts and run.generations: 80 × 5 × 8 at 3,200, and candidates and generations grow with the root of it.";
     "run.generations", "integer", "20", "≥ 1", "Generations.";
     "run.prompts", "examples", "24", "1 … training examples", "Prompts a generation, the same for every candidate.";
     "run.samples", "texts", "1", "≥ 1", "Texts to each prompt, each sampled with randomness of its own; above 1 only with a temperature.";

@@ -11,7 +11,7 @@ pub mod sweep;
 mod units;
 
 use crate::adapter::Learned;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, shape};
 use crate::digest::sha256;
 use crate::error::{Error, Result};
 use crate::farm::ranks::Ranks;
@@ -198,6 +198,19 @@ fn resolve_strategy(config: &mut RunConfig, n: usize, decided: &mut Decided) -> 
         );
         said = Some(format!("strategy: {chosen}, because {reason}"));
         decided.note("strategy.kind", chosen, reason);
+    }
+    if config.run.rollouts_total.is_some() {
+        let shape = format!(
+            "{} × {} × {}",
+            config.strategy.population.unwrap_or(0),
+            config.run.prompts,
+            config.run.generations
+        );
+        decided.note(
+            "strategy.population, run.prompts, run.generations",
+            shape,
+            shape::REASON,
+        );
     }
     if let (None, Some(population)) = (asked.population, config.strategy.population) {
         let reason = format!("4 + ⌊3 ln n⌋ with n = {n}, rounded up where candidates come in pairs");

@@ -1,5 +1,5 @@
 //! A trust region in nats ([`crate::strategy::StrategyConfig::max_kl`]): after each generation the mean's divergence from the start is measured, and a
-//! mean beyond the bound goes back towards where it came from, to the furthest of seven points on the way that is within. What a length in θ means
+//! mean beyond the bound goes back towards where it came from, to the furthest of ten points on the way that is within. What a length in θ means
 //! differs from space to space and from slot to slot; a nat is the same everywhere, and a strategy knows of neither.
 
 use super::Run;
@@ -14,8 +14,8 @@ use crate::task::Split;
 /// Texts of the start that the mean is scored on, always the same, so that what they say of two means can be compared.
 const TEXTS: usize = 32;
 
-/// Parts of the move that are tried where all of it is too much: eighths.
-const PARTS: usize = 8;
+/// Parts of the move that are tried where all of it is too much, in sixty-fourths: by eighths, and for a step that is far too long by halves.
+const PARTS: [u8; 11] = [56, 48, 40, 32, 24, 16, 8, 4, 2, 1, 0];
 
 impl Run<'_> {
     /// Holds the mean within `strategy.max_kl`. `before` is where it was before this `step`. Returns its divergence in nats a response, none where no
@@ -32,8 +32,9 @@ impl Run<'_> {
             ..Questions::new(Split::Train, indices, Seed::new(0))
         };
         let moved = self.strategy.mean().to_vec();
-        let on_the_way = |part: usize| -> Vec<f64> {
-            let share = part as f64 / PARTS as f64;
+        let share = |part: u8| f64::from(part) / 64.0;
+        let on_the_way = |part: u8| -> Vec<f64> {
+            let share = share(part);
             before
                 .iter()
                 .zip(&moved)
@@ -50,18 +51,17 @@ impl Run<'_> {
         if let Some(kl) = kl.filter(|kl| *kl <= most) {
             return Ok(Some(Some(kl)));
         }
-        let ways = (0..PARTS).map(on_the_way).collect();
-        let Some(parts) = self.evaluate(Some(ways), &questions)? else {
+        let Some(parts) = self.evaluate(Some(PARTS.map(on_the_way).into()), &questions)? else {
             return Ok(None);
         };
-        let found: Vec<Option<f64>> = parts.evaluations.iter().map(nats).collect();
-        let within = |part: &usize| found[*part].is_some_and(|kl| kl <= most);
-        // None may be: the mean before was held by other last bits, or a restart began elsewhere. It stays where it was.
-        let part = (0..PARTS).rev().find(within).unwrap_or(0);
+        let mut found = PARTS.into_iter().zip(parts.evaluations.iter().map(nats));
+        // None may be within, where a restart began elsewhere or other last bits held the mean before: it stays where it was.
+        let mut within = found.clone().filter(|(_, kl)| kl.is_some_and(|kl| kl <= most));
+        let (part, kl) = within.next().or(found.next_back()).expect("parts");
         let mean = on_the_way(part);
-        step.step_norm *= part as f64 / PARTS as f64;
+        step.step_norm *= share(part);
         step.mean_norm = norm(&mean);
         self.strategy.set_mean(mean);
-        Ok(Some(found[part]))
+        Ok(Some(kl))
     }
 }

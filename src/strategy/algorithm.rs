@@ -7,7 +7,7 @@
 use super::noise::Noise;
 use super::shaping::is_flat;
 use super::spread::Spread;
-use super::{Step, Strategy, check, damaged, part};
+use super::{Step, Strategy, check, damaged, defaults, part};
 use crate::error::Result;
 use crate::linalg::{all_finite, norm};
 use crate::search::Fitness;
@@ -71,31 +71,40 @@ pub struct NoSettings {}
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MeanSettings {
-    /// c_m, or η_μ, above 0: the mean goes to m + c_m (m' − m), where m' is the weighted mean of the better members. Default 1.
+    /// c_m, or η_μ, above 0: the mean goes to m + c_m (m' − m), where m' is the weighted mean of the better members. Default
+    /// [`default_mean_rate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
 
 impl MeanSettings {
     /// Checked, and its default filled in.
-    pub fn resolved(self) -> Result<Self> {
-        let learning_rate = Some(mean_rate(self.learning_rate)?);
+    pub fn resolved(self, n: usize, population: usize) -> Result<Self> {
+        let learning_rate = Some(mean_rate(self.learning_rate, n, population)?);
         Ok(Self { learning_rate })
     }
 
     /// c_m
     pub(super) fn rate(self) -> f64 {
-        self.learning_rate.unwrap_or(MEAN_RATE)
+        self.learning_rate.unwrap_or(1.0)
     }
 }
 
-/// The learning rate of the mean where a config leaves it alone: all the way to the weighted mean (Hansen's tutorial, c_m).
-pub(super) const MEAN_RATE: f64 = 1.0;
-
-/// The learning rate of the mean, checked, or its default.
-pub(super) fn mean_rate(given: Option<f64>) -> Result<f64> {
-    let rate = given.unwrap_or(MEAN_RATE);
+/// The learning rate of the mean, checked, or its default ([`default_mean_rate`]).
+pub(super) fn mean_rate(given: Option<f64>, n: usize, population: usize) -> Result<f64> {
+    let rate = given.unwrap_or(default_mean_rate(n, population));
     check("learning_rate", rate, rate > 0.0, "a number above 0")
+}
+
+/// c_m = 1 + (λ/λ_0 − 1)(1 − λ/n), from 1 to 3, where λ_0 is the default population: all the way to the weighted mean (Hansen's tutorial) up to λ_0
+/// candidates, and further with more of them as long as they are few against n. The weighted mean of λ ≪ n noise vectors has a cosine of about
+/// √(λ/n) to the direction that would be best, and a length that falls as 1/√λ; the step that pays is as long as the cosine is large, so c_m goes
+/// with λ. With c_m = 1 more candidates make a step better and shorter, and a search of few generations does not arrive: n = 960, λ = 80, eight
+/// generations, twelve seeds, c_m = 1, 2, 3 in experiments/records. Beyond 3 nothing is measured.
+pub fn default_mean_rate(n: usize, population: usize) -> f64 {
+    let (lambda, usual) = (population as f64, defaults(n).population as f64);
+    let room = (1.0 - lambda / n as f64).max(0.0);
+    (1.0 + (lambda / usual - 1.0) * room).clamp(1.0, 3.0)
 }
 
 /// The state that every search has, whatever its algorithm, with the settings `S` of the algorithm beside it.

@@ -9,7 +9,7 @@
 //! draws differ. A baseline: nothing corrects that a few members underestimate σ, so under random fitness ln σ falls by
 //! about smoothing / (4 · elite · λ) a generation, until the added noise stops it.
 
-use super::algorithm::{Algorithm, MEAN_RATE, Search, mean_rate};
+use super::algorithm::{Algorithm, Search, mean_rate};
 use super::check;
 use super::shaping::share_weights;
 use super::spread::{Spread, geometric_mean};
@@ -32,7 +32,7 @@ pub struct CemConfig {
     /// What is added to each σ in a generation, as variances add, at least 0. Default 0.05 σ0.
     pub extra_noise: Option<f64>,
     /// The learning rate of the mean, above 0: how far it goes towards the elite's, or beyond it (the α of smoothed updating,
-    /// which the book has for the mean as for σ). Default 1.
+    /// which the book has for the mean as for σ). Default [`super::algorithm::default_mean_rate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
@@ -68,7 +68,7 @@ fn elite_weights(search: &Search<CemConfig>) -> Vec<f64> {
 impl Algorithm for Cem {
     type Settings = CemConfig;
 
-    fn resolve(settings: &CemConfig, _: usize, _: usize, sigma: f64) -> Result<CemConfig> {
+    fn resolve(settings: &CemConfig, n: usize, population: usize, sigma: f64) -> Result<CemConfig> {
         let CemConfig { elite, smoothing, .. } = *settings;
         let noise = settings.extra_noise.unwrap_or(0.05 * sigma);
         Ok(CemConfig {
@@ -80,7 +80,7 @@ impl Algorithm for Cem {
                 "a number in (0, 1]",
             )?,
             extra_noise: Some(check("extra_noise", noise, noise >= 0.0, "0 or a number above")?),
-            learning_rate: Some(mean_rate(settings.learning_rate)?),
+            learning_rate: Some(mean_rate(settings.learning_rate, n, population)?),
         })
     }
 
@@ -125,7 +125,7 @@ impl Algorithm for Cem {
         }
         let extra = search.settings.extra_noise.expect("a resolved config has its noise");
         let alpha = search.settings.smoothing;
-        let mean_rate = search.settings.learning_rate.unwrap_or(MEAN_RATE);
+        let mean_rate = search.settings.learning_rate.unwrap_or(1.0);
         let (mean, sigmas) = (&mut search.mean, &mut self.sigmas);
         let mut moved = vec![0.0; n];
         for (i, moved) in moved.iter_mut().enumerate() {

@@ -10,7 +10,7 @@
 //!
 //! The loop is written for any [`Covariance`]: here it is [`Full`], and `sep_cma_es.rs` has one that is a diagonal.
 
-use super::algorithm::{Algorithm, MEAN_RATE, Search, mean_rate};
+use super::algorithm::{Algorithm, Search, mean_rate};
 use super::shaping::share_weights;
 use super::spread::Spread;
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ pub struct CmaEsConfig {
     /// Whether the worse half of the members pushes the covariance matrix away (negative weights). Default false.
     pub active: bool,
     /// c_m, the learning rate of the mean, above 0: how far it goes towards the weighted mean of the better half, or beyond
-    /// it. The paths see the whole way, so σ and C do not notice. Default 1.
+    /// it. The paths see the whole way, so σ and C do not notice. Default [`super::algorithm::default_mean_rate`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learning_rate: Option<f64>,
 }
@@ -252,9 +252,9 @@ fn parameters<C: Covariance>(search: &Search<CmaEsConfig>) -> Parameters {
 impl<C: Covariance> Algorithm for CmaEs<C> {
     type Settings = CmaEsConfig;
 
-    fn resolve(settings: &CmaEsConfig, n: usize, _: usize, _: f64) -> Result<CmaEsConfig> {
+    fn resolve(settings: &CmaEsConfig, n: usize, population: usize, _: f64) -> Result<CmaEsConfig> {
         C::check(n)?;
-        let learning_rate = Some(mean_rate(settings.learning_rate)?);
+        let learning_rate = Some(mean_rate(settings.learning_rate, n, population)?);
         Ok(CmaEsConfig {
             learning_rate,
             ..settings.clone()
@@ -319,7 +319,7 @@ impl<C: Covariance> Algorithm for CmaEs<C> {
             axpy(draw.recombination, &draw.z, &mut z_w);
             axpy(draw.recombination, &draw.y, &mut y_w); // (41)
         }
-        let step = search.settings.learning_rate.unwrap_or(MEAN_RATE) * search.sigma;
+        let step = search.settings.learning_rate.unwrap_or(1.0) * search.sigma;
         axpy(step, &y_w, &mut search.mean); // (42)
         let step_norm = step * norm(&y_w);
 

@@ -85,8 +85,8 @@ impl LmMaEs {
 impl Algorithm for LmMaEs {
     type Settings = MeanSettings;
 
-    fn resolve(settings: &MeanSettings, _: usize, _: usize, _: f64) -> Result<MeanSettings> {
-        settings.resolved()
+    fn resolve(settings: &MeanSettings, n: usize, population: usize, _: f64) -> Result<MeanSettings> {
+        settings.resolved(n, population)
     }
 
     /// Only the better half has weights.

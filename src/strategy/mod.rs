@@ -307,7 +307,7 @@ impl StrategyConfig {
                 "strategy: the start has {found} finite numbers, expected n = {n}"
             )));
         }
-        let resolved = self.resolve(n)?;
+        let resolved = self.resolve(n)?.of_strategy();
         if resolved.is_guarded() {
             Ok(Box::new(Guarded::new(resolved, x0, seed)?))
         } else {
@@ -320,7 +320,7 @@ impl StrategyConfig {
     pub fn restore(&self, state: &Value) -> Result<Box<dyn Strategy>> {
         let saved: Self = part(state, "config")?;
         let n = part(state, "n")?;
-        let resolved = self.resolve(n)?;
+        let resolved = self.resolve(n)?.of_strategy();
         if saved != resolved {
             let text = |config: &Self| serde_json::to_string(config).expect("a config serialises");
             return Err(Error::mismatch(format!(
@@ -335,6 +335,11 @@ impl StrategyConfig {
             // Where it stands is all in the state.
             resolved.open(&[], Seed::new(0), Some(state))
         }
+    }
+
+    /// Without what the run does and the strategy does not know of.
+    fn of_strategy(self) -> Self {
+        Self { max_kl: None, ..self }
     }
 
     fn is_guarded(&self) -> bool {
@@ -489,6 +494,21 @@ mod tests {
                 .name(),
             "cma-es"
         );
+    }
+
+    #[test]
+    fn the_mean_goes_further_where_many_candidates_are_few_against_n() {
+        let rate = |n: usize, population: usize| {
+            let config = configured(serde_json::json!({ "kind": "sep-cma-es", "population": population }));
+            let resolved = serde_json::to_value(config.resolve(n).expect("resolves")).expect("serialises");
+            resolved["learning_rate"].as_f64().expect("a number")
+        };
+        // Up to the default population, in few dimensions, between, and as far as was measured.
+        assert_eq!(
+            [rate(960, 20), rate(960, 24), rate(10, 40), rate(960, 80)],
+            [1.0, 1.0, 1.0, 3.0]
+        );
+        assert!((rate(960, 40) - (1.0 + (40.0 / 24.0 - 1.0) * (1.0 - 40.0 / 960.0))).abs() < 1e-12);
     }
 
     #[test]

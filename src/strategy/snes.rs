@@ -29,8 +29,8 @@ pub struct Snes {
 impl Algorithm for Snes {
     type Settings = MeanSettings;
 
-    fn resolve(settings: &MeanSettings, _: usize, _: usize, _: f64) -> Result<MeanSettings> {
-        settings.resolved()
+    fn resolve(settings: &MeanSettings, n: usize, population: usize, _: f64) -> Result<MeanSettings> {
+        settings.resolved(n, population)
     }
 
     /// The worse half shares the least utility.

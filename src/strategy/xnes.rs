@@ -44,14 +44,14 @@ fn gap(search: &Search<MeanSettings>) -> u64 {
 impl Algorithm for Xnes {
     type Settings = MeanSettings;
 
-    fn resolve(settings: &MeanSettings, n: usize, _: usize, _: f64) -> Result<MeanSettings> {
+    fn resolve(settings: &MeanSettings, n: usize, population: usize, _: f64) -> Result<MeanSettings> {
         if n > LARGEST_DIMENSION {
             return Err(Error::config(format!(
                 "strategy.kind: is xnes, which keeps n × n numbers, expected at most n = {LARGEST_DIMENSION} and the space \
                  has {n}; take snes"
             )));
         }
-        settings.resolved()
+        settings.resolved(n, population)
     }
 
     /// The worse half shares the least utility.
