@@ -48,8 +48,8 @@ pub fn advice(rows: &[Row], prompts_can_grow: bool) -> Option<String> {
     }
     if is_noisy(rows) && !prompts_can_grow {
         return Some(format!(
-            "the candidates' differences are mostly noise (signal-to-noise {:.2}): raise run.prompts or run.prompts_max, or \
-             strategy.sigma while candidates still score near the mean",
+            "the candidates' differences are mostly noise (signal-to-noise {:.2}): raise strategy.population, which brings more than \
+             as many rollouts spent on prompts, or strategy.sigma while candidates still score near the mean",
             of(&|row| row.snr).unwrap_or(0.0)
         ));
     }
