@@ -314,15 +314,22 @@ mod tests {
             theta
         };
         space.fill(&mut bank, &(0..2 * n).map(theta).collect::<Vec<_>>());
-        let mut found = vec![vec![0.0; examples.len()]; n];
+        // By the logarithm, and by its square.
+        let mut found = [vec![vec![0.0; examples.len()]; n], vec![vec![0.0; examples.len()]; n]];
         let mut take = |some: Vec<Rollout>| {
             for rollout in some {
-                found[rollout.item.candidate / 2][rollout.item.question] += rollout.verdict.reward / (STEP * STEP);
+                let (slot, question, x) = (
+                    rollout.item.candidate / 2,
+                    rollout.item.question,
+                    rollout.verdict.reward,
+                );
+                found[0][slot][question] += x / (STEP * STEP);
+                found[1][slot][question] += ((-x).exp_m1() + x) / (STEP * STEP);
             }
             Ok(())
         };
         assert!(drift.score(&mut asking, &bank, &mut take, go_on).expect("scores"));
-        for (slot, found) in slots.iter().zip(&found) {
+        for (slot, found) in found.iter().flat_map(|found| slots.iter().zip(found)) {
             let (_, exact) = fixture
                 .fisher
                 .iter()

@@ -51,8 +51,13 @@ impl Objective for Sphere {
         report: &mut dyn FnMut(Vec<Rollout>) -> Result<()>,
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<bool> {
-        let value = |theta: &Vec<f64>| match questions.asks {
-            Asks::DriftFromStart => theta.iter().map(|x| x * x).sum::<f64>() + self.floor,
+        let value = |theta: &Vec<f64>, question: usize| match questions.asks {
+            Asks::DriftFromStart => {
+                let kl = theta.iter().map(|x| x * x).sum::<f64>() + self.floor;
+                // A logarithm of such a mean has a variance of twice that.
+                let sign = if question.is_multiple_of(2) { 1.0 } else { -1.0 };
+                kl + sign * (2.0 * kl.abs()).sqrt()
+            }
             _ => -theta.iter().map(|x| (x - self.target).powi(2)).sum::<f64>(),
         };
         for item in items {
@@ -65,7 +70,7 @@ impl Objective for Sphere {
                 prompt: String::new(),
                 completion: String::new(),
                 verdict: Verdict {
-                    reward: value(&thetas[item.candidate]),
+                    reward: value(&thetas[item.candidate], item.question),
                     ..Default::default()
                 },
                 prompt_tokens: 0,

@@ -5,7 +5,7 @@
 //! In int8 even a step of nothing rounds activations otherwise, and that has a divergence of its own, which no σ changes. It is measured with a
 //! small part of the step, and taken off.
 
-use super::probing::Probing;
+use super::probing::{Estimator, Probing};
 use crate::error::{Error, Result};
 use crate::objective::Questions;
 use crate::seed::Seed;
@@ -64,7 +64,7 @@ pub fn calibrate(
     let mut floor: Option<f64> = None;
     while probes.len() < PROBES {
         let step = |pair: usize| noise[pair].iter().map(|z| sigma * z).collect();
-        let Some(found) = probing.divergences(PAIRS, &step, questions)? else {
+        let Some(found) = probing.divergences(PAIRS, &step, questions, Estimator::Logarithm)? else {
             return Ok(None);
         };
         let kl = mean(&found);
@@ -77,7 +77,7 @@ pub fn calibrate(
                 high = Some(sigma);
             } else {
                 let step = |pair: usize| noise[pair].iter().map(|z| sigma * STEP_OF_FLOOR * z).collect();
-                let Some(found) = probing.divergences(PAIRS, &step, questions)? else {
+                let Some(found) = probing.divergences(PAIRS, &step, questions, Estimator::Logarithm)? else {
                     return Ok(None);
                 };
                 let own = mean(&found);

@@ -7,6 +7,7 @@ use crate::farm::ranks::Ranks;
 use crate::objective::{Asks, Objective, Questions};
 use crate::search::{Evaluation, start};
 use crate::seed::Seed;
+use crate::statistics::mean;
 use crate::task::Split;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,26 @@ pub struct Spent {
     pub rollouts: usize,
     /// Tokens read and written.
     pub num_tokens: usize,
+}
+
+/// How a divergence is told from logarithms x = log p_start(y) − log p_θ(y) of texts y of the start. Both have it as their mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Estimator {
+    /// x. What is linear in the step cancels between a step and its opposite, and what is not grows with the divergence as the divergence does: for
+    /// one that is not small.
+    Logarithm,
+    /// e^(−x) − 1 + x, which is never below zero: Σ p_start e^(−x) is 1, whatever θ is (J. Schulman, *Approximating KL Divergence*, 2020, k_3). About
+    /// x²/2, so what int8 rounds otherwise in each candidate adds little to its spread, where it is most of that of x: for a small one.
+    Squared,
+}
+
+impl Estimator {
+    fn of(self, logarithms: &[f64]) -> f64 {
+        match self {
+            Self::Logarithm => mean(logarithms),
+            Self::Squared => mean(&logarithms.iter().map(|x| (-x).exp_m1() + x).collect::<Vec<_>>()),
+        }
+    }
 }
 
 /// The means to probe an objective.
@@ -57,7 +78,7 @@ impl Probing<'_> {
     }
 
     /// How far each of some steps leads away from the start, in nats a response ([`Asks::DriftFromStart`]): the mean of θ = start + step and
-    /// θ = start − step, on the same texts, so that what is linear in the step cancels. None when the run was asked to end.
+    /// θ = start − step, on the same texts. None when the run was asked to end.
     ///
     /// Infinite where a probability was no finite number.
     pub fn divergences(
@@ -65,6 +86,7 @@ impl Probing<'_> {
         steps: usize,
         step: &dyn Fn(usize) -> Vec<f64>,
         questions: &Questions,
+        by: Estimator,
     ) -> Result<Option<Vec<f64>>> {
         let start = start(self.objective.layout().dim());
         let theta = |candidate: usize| {
@@ -76,7 +98,7 @@ impl Probing<'_> {
             return Ok(None);
         };
         let nats = |evaluation: &Evaluation| match evaluation.failed {
-            0 if !evaluation.fitness.is_failed() => evaluation.fitness.value(),
+            0 if !evaluation.fitness.is_failed() => by.of(&evaluation.rewards),
             _ => f64::INFINITY,
         };
         let pairs = evaluated.evaluations.chunks_exact(2);
