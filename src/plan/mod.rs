@@ -359,8 +359,13 @@ impl Deciding<'_> {
         hash.extend(self.objective.digest()?.bytes());
         let (options, space) = (config.model.options(), &config.space);
         let said = format!(
-            "{options:?} {:?} {:?} {:?} {:?} {}",
-            space.kind, space.also, space.layers, space.only, config.generation.max_new_tokens
+            "{} {options:?} {:?} {:?} {:?} {:?} {}",
+            units::METHOD,
+            space.kind,
+            space.also,
+            space.layers,
+            space.only,
+            config.generation.max_new_tokens
         );
         hash.extend(said.bytes());
         let kept = Kept::of(&sha256(hash));

@@ -41,6 +41,9 @@ const RUIN: f64 = 1e9;
 /// Tokens that are read of a candidate, at least two texts.
 const TOKENS: usize = 128;
 
+/// How costs are measured; another method is another number, and what an older one kept is measured again.
+pub const METHOD: u32 = 2;
+
 /// The largest gain in units of the smallest.
 const LARGEST_RATIO: f64 = 10.0;
 
