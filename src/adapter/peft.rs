@@ -364,7 +364,9 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{Architecture, Head};
+    use crate::model::Family;
+    use crate::model::config::{Caps, Head, LayerAttention, Scales};
+    use crate::model::kernels::Activation;
     use crate::seed::Seed;
 
     fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
@@ -471,7 +473,7 @@ mod tests {
     /// Widths that all differ where they may, so that no two can be taken for each other.
     fn model() -> ModelConfig {
         ModelConfig {
-            architecture: Architecture::Llama,
+            family: Family::of_model_type("llama").expect("a family"),
             hidden: 4,
             layers: 2,
             heads: 3,
@@ -486,7 +488,16 @@ mod tests {
             qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
-            inverse_frequencies: vec![1.0],
+            activation: Activation::Silu,
+            scales: Scales {
+                embedding: 1.0,
+                attention: 0.5_f32.sqrt(),
+                residual: 1.0,
+                logits: 1.0,
+            },
+            caps: Caps::default(),
+            rotary: Vec::new(),
+            attention: vec![LayerAttention::default(); 2],
             eos: vec![0],
         }
     }
