@@ -3,7 +3,7 @@
 //! settings into `rope_parameters` and renamed `torch_dtype`), or from the metadata of a GGUF file. Whatever might change the
 //! arithmetic and is not read is refused here, so that a model either runs as its authors meant or not at all.
 
-use super::family::{Bias, Cap, Family, OTHER_KINDS, QkNorm, Scale, Window};
+use super::family::{Bias, Cap, Family, GGUF_KEYS, OTHER_KINDS, QkNorm, Scale, Window};
 use super::gguf::Gguf;
 use super::json::Json;
 use super::kernels::{Activation, Attention};
@@ -218,6 +218,7 @@ impl ModelConfig {
             );
             Error::file(gguf.path(), what)
         })?;
+        check_gguf_keys(gguf, name, family)?;
         let size = |key: &str| gguf.get_u32(&format!("{name}.{key}")).map(|value| value as usize);
         let size_or = |key: &str, default: usize| -> Result<usize> {
             Ok(gguf
@@ -227,6 +228,15 @@ impl ModelConfig {
         let hidden = size("embedding_length")?;
         let heads = size("attention.head_count")?;
         let head_dim = size_or("attention.key_length", hidden.checked_div(heads).unwrap_or(0))?;
+        let value_dim = size_or("attention.value_length", head_dim)?;
+        if value_dim != head_dim {
+            let what = format!("attention.value_length is {value_dim}, expected that of keys, {head_dim}");
+            return Err(Error::file(gguf.path(), what));
+        }
+        let number = |key: &str, default: f64| -> Result<f64> {
+            let key = format!("{name}.{}", gguf_key(key));
+            Ok(gguf.find::<f32>(&key)?.map_or(default, f64::from))
+        };
         let embedding = gguf.tensor("token_embd.weight").map(|info| info.shape.clone());
         let vocab = embedding.and_then(|shape| shape.first().copied());
         let has = |name: &str| gguf.tensor(name).is_some();
@@ -252,9 +262,9 @@ impl ModelConfig {
             tied: !has("output.weight"),
             qkv_bias: has("blk.0.attn_q.bias"),
             o_bias: has("blk.0.attn_output.bias"),
-            mlp_bias: has("blk.0.ffn_gate.bias"),
+            mlp_bias: has("blk.0.ffn_down.bias"),
             activation: family.activation.1,
-            scales: Scales::of(family, [hidden, head_dim], &|_, default| Ok(default))?,
+            scales: Scales::of(family, [hidden, head_dim], &number)?,
             caps: Caps::default(),
             rotary: Vec::new(),
             attention: Vec::new(),
@@ -262,7 +272,15 @@ impl ModelConfig {
         };
         config.check_sizes().map_err(|what| Error::file(gguf.path(), what))?;
         config.rotary = vec![Positions::from_gguf(gguf, name, &family.rotary, head_dim)?];
-        config.attention = vec![LayerAttention::default(); layers];
+        let window = match family.window {
+            Window::Everywhere(_) => size_or("attention.sliding_window", 0)?,
+            _ => 0,
+        };
+        let of_layer = LayerAttention {
+            window: (window > 0).then_some(window),
+            ..LayerAttention::default()
+        };
+        config.attention = vec![of_layer; layers];
         config
             .check_constants()
             .map_err(|what| Error::file(gguf.path(), what))?;
@@ -385,6 +403,25 @@ impl ModelConfig {
         self.kv_heads * self.head_dim
     }
 
+    /// The matrices of a layer as they lie in a folder, each by its name with the modules whose rows it holds, in order.
+    pub fn matrices(&self) -> impl Iterator<Item = (&'static str, &'static [Module])> {
+        use Module::{Down, Gate, K, O, Q, Up, V};
+        let qkv: &[(_, &[_])] = match self.family.fused_qkv {
+            false => &[
+                ("self_attn.q_proj", &[Q]),
+                ("self_attn.k_proj", &[K]),
+                ("self_attn.v_proj", &[V]),
+            ],
+            true => &[("self_attn.qkv_proj", &[Q, K, V])],
+        };
+        let gate_up: &[(_, &[_])] = match self.family.fused_gate_up {
+            false => &[("mlp.gate_proj", &[Gate]), ("mlp.up_proj", &[Up])],
+            true => &[("mlp.gate_up_proj", &[Gate, Up])],
+        };
+        let rest: [&[(_, &[_])]; 2] = [&[("self_attn.o_proj", &[O])], &[("mlp.down_proj", &[Down])]];
+        [qkv, rest[0], gate_up, rest[1]].into_iter().flatten().copied()
+    }
+
     /// `[out, in]` of a module of every layer.
     pub fn module_shape(&self, module: Module) -> [usize; 2] {
         match module {
@@ -502,6 +539,41 @@ fn head(json: &Json, family: &Family) -> Result<Head> {
     }
     let pad = json.tokens("pad_token_id")?.first().copied();
     Ok(Head::Score { pad })
+}
+
+/// GGUF's name of a factor.
+fn gguf_key(key: &str) -> &str {
+    match key {
+        "attention_multiplier" => "attention.scale",
+        "embedding_multiplier" => "embedding_scale",
+        "residual_multiplier" => "residual_scale",
+        "logits_scaling" => "logit_scale",
+        other => other,
+    }
+}
+
+/// As [`check_keys`]: of an architecture's own metadata nothing may be passed over.
+fn check_gguf_keys(gguf: &Gguf, name: &str, family: &Family) -> Result<()> {
+    let own = family.gguf.as_ref().map_or(&[][..], |form| form.keys);
+    for key in gguf.keys() {
+        let Some(rest) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
+        let is_known = match rest {
+            "attention.causal" => gguf.get_bool(key)?,
+            _ => GGUF_KEYS.contains(&rest) || own.contains(&rest),
+        };
+        let says_nothing = || {
+            let flag = matches!(gguf.find::<bool>(key), Ok(Some(false))) && rest != "attention.causal";
+            flag || matches!(gguf.find::<u32>(key), Ok(Some(0)))
+        };
+        if !is_known && !says_nothing() {
+            let what =
+                format!("metadata key `{key}` is one that nobody reads, and that may change what the model computes");
+            return Err(Error::file(gguf.path(), what));
+        }
+    }
+    Ok(())
 }
 
 fn activation(json: &Json, family: &Family) -> Result<Activation> {

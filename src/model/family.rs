@@ -70,6 +70,8 @@ pub struct GgufForm {
     pub architecture: &'static str,
     /// Whether the two halves of each head's rows of q and k are stored interleaved.
     pub is_permuted: bool,
+    /// Keys of its metadata beyond [`GGUF_KEYS`], without the architecture before them.
+    pub keys: &'static [&'static str],
 }
 
 /// Names of a layer's norms in a Hugging Face folder, by their places; none where there is no norm.
@@ -189,6 +191,7 @@ const LLAMA: Family = Family {
     gguf: Some(GgufForm {
         architecture: "llama",
         is_permuted: true,
+        keys: &[],
     }),
     norms: Norms {
         before_attention: Some("input_layernorm"),
@@ -283,6 +286,7 @@ pub static FAMILIES: [Family; 11] = [
         gguf: Some(GgufForm {
             architecture: "qwen2",
             is_permuted: false,
+            keys: &[],
         }),
         qkv_bias: Bias::Always,
         o_bias: Bias::Never,
@@ -296,7 +300,11 @@ pub static FAMILIES: [Family; 11] = [
         title: "Qwen3 (dense)",
         class: "Qwen3",
         classifiers: false,
-        gguf: None,
+        gguf: Some(GgufForm {
+            architecture: "qwen3",
+            is_permuted: false,
+            keys: &[],
+        }),
         qk_norm: QkNorm::Head,
         mlp_bias: Bias::Never,
         head_dim: Some(128),
@@ -341,7 +349,11 @@ pub static FAMILIES: [Family; 11] = [
         title: "Phi-3, Phi-4 (text)",
         class: "Phi3",
         classifiers: false,
-        gguf: None,
+        gguf: Some(GgufForm {
+            architecture: "phi3",
+            is_permuted: false,
+            keys: &["attention.sliding_window"],
+        }),
         rms_eps: 1e-5,
         qkv_bias: Bias::Never,
         o_bias: Bias::Never,
@@ -392,7 +404,11 @@ pub static FAMILIES: [Family; 11] = [
         title: "OLMo 2",
         class: "Olmo2",
         classifiers: false,
-        gguf: None,
+        gguf: Some(GgufForm {
+            architecture: "olmo2",
+            is_permuted: false,
+            keys: &[],
+        }),
         norms: Norms {
             before_attention: None,
             after_attention: Some("post_attention_layernorm"),
@@ -410,7 +426,11 @@ pub static FAMILIES: [Family; 11] = [
         title: "Granite 3 (dense)",
         class: "Granite",
         classifiers: false,
-        gguf: None,
+        gguf: Some(GgufForm {
+            architecture: "granite",
+            is_permuted: true,
+            keys: &["attention.scale", "embedding_scale", "residual_scale", "logit_scale"],
+        }),
         embedding_scale: Scale::Key("embedding_multiplier", 1.0),
         attention_scale: Scale::Key("attention_multiplier", 1.0),
         residual_scale: Scale::Key("residual_multiplier", 1.0),
@@ -430,7 +450,11 @@ pub static FAMILIES: [Family; 11] = [
         title: "GLM-4 (0414)",
         class: "Glm4",
         classifiers: false,
-        gguf: None,
+        gguf: Some(GgufForm {
+            architecture: "glm4",
+            is_permuted: false,
+            keys: &[],
+        }),
         norms: Norms {
             before_attention: Some("input_layernorm"),
             after_attention: Some("post_self_attn_layernorm"),
@@ -554,6 +578,28 @@ const GENERATION: [&str; 28] = [
     "typical_p",
 ];
 
+/// Keys that the metadata of every GGUF file may have under its architecture, read or known to change nothing.
+pub const GGUF_KEYS: [&str; 18] = [
+    "attention.head_count",
+    "attention.head_count_kv",
+    "attention.key_length",
+    "attention.layer_norm_rms_epsilon",
+    "attention.value_length",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "feed_forward_length",
+    "rope.dimension_count",
+    "rope.freq_base",
+    "rope.scale_linear",
+    "rope.scaling.factor",
+    "rope.scaling.finetuned",
+    "rope.scaling.original_context_length",
+    "rope.scaling.type",
+    "tensor_data_layout",
+    "vocab_size",
+];
+
 /// Why models of other kinds do not run: a key of a config that they have, and what it means.
 pub const OTHER_KINDS: [(&str, &str); 13] = [
     (
@@ -662,6 +708,129 @@ impl Family {
     }
 }
 
+/// The families as a table in Markdown, for docs/models.md: of each what it does otherwise than Llama.
+pub fn table() -> String {
+    let mut lines = vec![
+        "| family | `model_type` | GGUF | norms | attention | block | stream and logits | tensors |".to_string(),
+        "| --- | --- | --- | --- | --- | --- | --- | --- |".to_string(),
+    ];
+    for family in &FAMILIES {
+        let gguf = family.gguf.as_ref().map(|form| format!("`{}`", form.architecture));
+        let cells = [
+            family.title.to_string(),
+            format!("`{}`", family.name),
+            gguf.unwrap_or_else(|| "–".into()),
+            family.norms_in_words(),
+            family.attention_in_words(),
+            family.block_in_words(),
+            family.stream_in_words(),
+            family.tensors_in_words(),
+        ];
+        lines.push(format!("| {} |", cells.join(" | ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+impl Family {
+    fn norms_in_words(&self) -> String {
+        let Norms {
+            before_attention,
+            after_attention,
+            ..
+        } = self.norms;
+        let place = match (before_attention, after_attention) {
+            (Some(_), Some(_)) => "before and after",
+            (Some(_), None) => "before",
+            (None, _) => "after",
+        };
+        let qk = match self.qk_norm {
+            QkNorm::None => "",
+            QkNorm::Head => "; q and k by head",
+            QkNorm::Width => "; q and k by width",
+        };
+        let weight = if self.norm_offset == 0.0 { "" } else { "; 1 + w" };
+        format!("{place}{qk}{weight}")
+    }
+
+    fn attention_in_words(&self) -> String {
+        let mut words = Vec::new();
+        match self.qkv_bias {
+            Bias::Never => {}
+            Bias::Always => words.push("biases on q, k, v".to_string()),
+            Bias::Key(key, default) => words.push(format!("biases: `{key}` ({default})")),
+        }
+        match self.window {
+            Window::Never => {}
+            Window::Everywhere(_) => words.push("window: `sliding_window`, every layer".into()),
+            Window::From(..) => words.push("window: `use_sliding_window`, from `max_window_layers` on".into()),
+            Window::AllBut(key, every, _) => {
+                let key = key.map_or(String::new(), |key| format!(", `{key}`"));
+                words.push(format!("window: all layers but each {every}th{key}"));
+            }
+            Window::WithoutRotary => words.push("window: `use_sliding_window`, layers without positions".into()),
+        }
+        words.extend(scale_in_words("scale", self.attention_scale));
+        words.extend(cap_in_words("cap", self.attention_cap));
+        let Rotary {
+            local_base,
+            part,
+            interleaved,
+            has_layers_without,
+            ..
+        } = self.rotary;
+        words.extend(local_base.map(|_| "a rotary base of its own in windows".into()));
+        words.extend(part.map(|part| format!("`partial_rotary_factor` ({part:?})")));
+        words.extend(interleaved.then(|| "pairs (2i, 2i + 1)".into()));
+        words.extend(has_layers_without.then(|| "layers without positions: `no_rope_layers`".into()));
+        words.join("; ")
+    }
+
+    fn block_in_words(&self) -> String {
+        let activation = match self.activation.1 {
+            Activation::Silu => "silu",
+            Activation::GeluTanh => "gelu (tanh)",
+        };
+        match self.mlp_bias {
+            Bias::Key(key, _) => format!("{activation}; `{key}`"),
+            Bias::Never | Bias::Always => activation.into(),
+        }
+    }
+
+    fn stream_in_words(&self) -> String {
+        let scales = [
+            scale_in_words("embedding", self.embedding_scale),
+            scale_in_words("branches", self.residual_scale),
+            scale_in_words("logits", self.logit_scale),
+            cap_in_words("logits' cap", self.logit_cap),
+            self.tied.then(|| "tied".to_string()),
+        ];
+        scales.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    }
+
+    fn tensors_in_words(&self) -> String {
+        let fused = [(self.fused_qkv, "`qkv_proj`"), (self.fused_gate_up, "`gate_up_proj`")];
+        let names: Vec<&str> = fused.iter().filter(|(is, _)| *is).map(|(_, name)| *name).collect();
+        names.join(", ")
+    }
+}
+
+fn scale_in_words(what: &str, scale: Scale) -> Option<String> {
+    match scale {
+        Scale::One | Scale::HeadDim => None,
+        Scale::RootOfHidden => Some(format!("{what} × √hidden")),
+        Scale::Key(key, _) => Some(format!("{what} × `{key}`")),
+        Scale::Inverse(key, _) => Some(format!("{what} / `{key}`")),
+        Scale::InverseRoot(key, _) => Some(format!("{what} 1 / √`{key}`")),
+    }
+}
+
+fn cap_in_words(what: &str, cap: Cap) -> Option<String> {
+    match cap {
+        Cap::Never => None,
+        Cap::Key(key, _) => Some(format!("{what} `{key}`")),
+    }
+}
+
 fn listed(names: impl Iterator<Item = &'static str>) -> String {
     let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
     match names.split_last() {
@@ -713,6 +882,24 @@ mod tests {
             for key in read.chain(windows).chain([family.activation.0]) {
                 assert!(family.knows(key), "{} reads {key}", family.name);
             }
+        }
+    }
+
+    /// `ESSA_BLESS=1 cargo test` writes the table of docs/models.md anew.
+    #[test]
+    fn the_table_of_families_is_that_of_the_code() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/models.md");
+        let page = std::fs::read_to_string(&path).expect("the page");
+        let (before, rest) = page.split_once("<!-- families -->\n").expect("where the table begins");
+        let (_, after) = rest.split_once("<!-- end of families -->").expect("where it ends");
+        let expected = format!("{before}<!-- families -->\n{}<!-- end of families -->{after}", table());
+        if std::env::var_os("ESSA_BLESS").is_some() {
+            std::fs::write(&path, &expected).expect("a page that can be written");
+        } else {
+            assert!(
+                page == expected,
+                "docs/models.md is not what the code says; run ESSA_BLESS=1 cargo test"
+            );
         }
     }
 

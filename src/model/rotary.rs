@@ -131,8 +131,18 @@ impl Positions {
 
     /// The positions of a GGUF file of the architecture `name`.
     pub(super) fn from_gguf(gguf: &Gguf, name: &str, row: &family::Rotary, head_dim: usize) -> Result<Self> {
+        let error = |what: String| Error::file(gguf.path(), what);
+        let key = format!("{name}.rope.dimension_count");
+        let whole = (head_dim as f64 * row.part.unwrap_or(1.0)) as usize;
+        let turned = gguf.find::<u32>(&key)?.map_or(whole, |turned| turned as usize);
+        let is_whole = turned == head_dim || row.part.is_some();
+        if !is_whole || turned == 0 || turned > head_dim || !turned.is_multiple_of(2) {
+            return Err(error(format!(
+                "{key} is {turned}, which this architecture does not turn of a head of {head_dim}"
+            )));
+        }
         Ok(Self {
-            inverse_frequencies: gguf_frequencies(gguf, name, head_dim)?,
+            inverse_frequencies: gguf_frequencies(gguf, name, row, turned)?,
             amplitude: 1.0,
             interleaved: row.interleaved,
         })
@@ -227,20 +237,28 @@ fn divisors(parameters: &Json, key: &str, count: usize) -> Result<Vec<f32>> {
 }
 
 /// The rotary frequencies of a GGUF file of the architecture `name`.
-fn gguf_frequencies(gguf: &Gguf, name: &str, head_dim: usize) -> Result<Vec<f32>> {
-    let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
-    check_positive("rope.freq_base", f64::from(theta)).map_err(|what| Error::file(gguf.path(), what))?;
-    let mut frequencies = inverse_frequencies(theta, head_dim);
+fn gguf_frequencies(gguf: &Gguf, name: &str, row: &family::Rotary, turned: usize) -> Result<Vec<f32>> {
+    let error = |what: String| Error::file(gguf.path(), what);
+    let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(row.base as f32);
+    check_positive("rope.freq_base", f64::from(theta)).map_err(error)?;
+    let mut frequencies = inverse_frequencies(theta, turned);
+    // As llama.cpp reads them: a factor without a type is linear, and files of 2023 have it under another name; 0 is none.
+    let stated = |key: &str| gguf.find::<f32>(&format!("{name}.rope.{key}"));
+    let factor = match stated("scaling.factor")? {
+        Some(factor) => Some(factor),
+        None => stated("scale_linear")?,
+    };
     match gguf.find::<&str>(&format!("{name}.rope.scaling.type"))? {
-        None | Some("none") => {}
-        Some("linear") => {
-            let factor = gguf.get_f32(&format!("{name}.rope.scaling.factor"))?;
-            check_positive("rope.scaling.factor", f64::from(factor)).map_err(|what| Error::file(gguf.path(), what))?;
-            frequencies.iter_mut().for_each(|f| *f /= factor);
+        Some("none") => {}
+        None | Some("linear") => {
+            if let Some(factor) = factor.filter(|&factor| factor != 0.0) {
+                check_positive("rope.scaling.factor", f64::from(factor)).map_err(error)?;
+                frequencies.iter_mut().for_each(|f| *f /= factor);
+            }
         }
         Some(other) => {
             let what = format!("rope scaling `{other}` is not supported; supported are none, linear and llama3");
-            return Err(Error::file(gguf.path(), what));
+            return Err(error(what));
         }
     }
     // llama.cpp's converter writes Llama-3's scaling as one divisor a frequency.
@@ -249,7 +267,7 @@ fn gguf_frequencies(gguf: &Gguf, name: &str, head_dim: usize) -> Result<Vec<f32>
             let what = format!(
                 "rope_freqs.weight has shape {:?}, expected [{}]",
                 info.shape,
-                head_dim / 2
+                turned / 2
             );
             return Err(Error::file(gguf.path(), what));
         }

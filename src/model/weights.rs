@@ -168,35 +168,19 @@ impl Weights {
 
     /// The tensor in which a module's rows lie, and the first of them: some families have q, k and v, or gate and up, in one.
     fn place(&self, name: &str) -> (String, usize) {
-        let c = &self.config;
-        let fused = [
-            ("self_attn.q_proj", "self_attn.qkv_proj", c.family.fused_qkv, 0),
-            (
-                "self_attn.k_proj",
-                "self_attn.qkv_proj",
-                c.family.fused_qkv,
-                c.q_width(),
-            ),
-            (
-                "self_attn.v_proj",
-                "self_attn.qkv_proj",
-                c.family.fused_qkv,
-                c.q_width() + c.kv_width(),
-            ),
-            ("mlp.gate_proj", "mlp.gate_up_proj", c.family.fused_gate_up, 0),
-            (
-                "mlp.up_proj",
-                "mlp.gate_up_proj",
-                c.family.fused_gate_up,
-                c.intermediate,
-            ),
-        ];
-        let found = fused
-            .iter()
-            .find(|(own, _, is_fused, _)| *is_fused && name.contains(own));
-        found.map_or((name.to_string(), 0), |(own, whole, _, first)| {
-            (name.replace(own, whole), *first)
-        })
+        let config = &self.config;
+        for (whole, modules) in config.matrices().filter(|(_, modules)| modules.len() > 1) {
+            let mut first = 0;
+            for module in modules {
+                let own = format!(".{}.", module.name());
+                if name.contains(&own) {
+                    let leaf = whole.rsplit('.').next().unwrap_or(whole);
+                    return (name.replace(&own, &format!(".{leaf}.")), first);
+                }
+                first += config.module_shape(*module)[0];
+            }
+        }
+        (name.to_string(), 0)
     }
 
     /// Where a row lies: llama.cpp stores the two halves of each head's rows of q and k interleaved.
@@ -246,16 +230,30 @@ impl Weights {
     /// A norm's weight, as it multiplies.
     pub fn norm(&self, name: &str) -> Result<Vec<f32>> {
         let mut weight = self.read(&format!("{name}.weight"))?;
-        let offset = self.config.family.norm_offset;
+        // llama.cpp's converter has added it already.
+        let offset = match self.source {
+            Source::Folder(_) => self.config.family.norm_offset,
+            Source::Gguf(_) => 0.0,
+        };
         if offset != 0.0 {
             weight.iter_mut().for_each(|w| *w += offset);
         }
         Ok(weight)
     }
 
-    /// A whole tensor in f32.
+    /// A whole tensor in f32, or a module's part of one.
+    ///
+    /// # Panics
+    /// When there is no such tensor: a bug of the caller.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        let shape = &self.found()[name];
+        let shape = self.found().get(name).cloned().unwrap_or_else(|| {
+            // A part of a tensor that holds several modules.
+            let mut modules = Module::ALL.into_iter();
+            let module = modules.find(|module| name.contains(&format!(".{}.", module.name())));
+            self.config
+                .module_shape(module.expect("a tensor of the model"))
+                .to_vec()
+        });
         let mut out = vec![0.0; shape.iter().product()];
         match &self.source {
             // A vector is one row to GGUF, and one row a number here; only a permuted one needs care.
