@@ -193,11 +193,12 @@ fn what_weights_take_is_known_before_they_are_loaded() {
     }
 }
 
-/// As the kernels are compared with their twin for Llama and Qwen2: a number that falls on the edge between two steps of int8 may fall on
-/// either side. A norm behind a block makes a step larger, so the bound of what one of them may do is 0.06 and not 0.03.
+/// Half of all tokens to the last bits. A number that falls on the edge between two steps of int8 (or of bf16) may fall on either side, and
+/// where it does, all that comes after it differs; by less than half of what rounding to such steps does at most, which is the distance from f32.
 #[test]
 fn the_kernels_compute_what_their_plain_twin_does() {
     for (case, folder) in cases() {
+        let mut exact: Vec<f32> = Vec::new();
         for precision in [Precision::F32, Precision::Bf16, Precision::Int8, Precision::Int4] {
             let options = LoadOptions {
                 kv_cache: KvKind::F32,
@@ -218,14 +219,22 @@ fn the_kernels_compute_what_their_plain_twin_does() {
             let mut differences: Vec<f32> = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect();
             differences.sort_by(f32::total_cmp);
             let (median, largest) = (differences[differences.len() / 2], differences[differences.len() - 1]);
-            println!("{case} {precision:?}: |Δ log-probability| median {median:.1e}, largest {largest:.1e}");
-            assert!(
-                median < 1e-5 && largest < 0.06,
-                "{case} {precision:?}: {median} {largest}"
-            );
             if precision == Precision::F32 {
-                assert!(largest < 1e-4);
+                assert!(largest < 1e-4, "{case}: {largest}");
+                exact = found;
+                continue;
             }
+            let rounding = found
+                .iter()
+                .zip(&exact)
+                .fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+            println!(
+                "{case} {precision:?}: |Δ log-probability| median {median:.1e}, largest {largest:.1e}; from f32 {rounding:.1e}"
+            );
+            assert!(
+                median < 1e-5 && largest < 0.5 * rounding,
+                "{case} {precision:?}: {median} {largest} {rounding}"
+            );
         }
     }
 }
@@ -363,8 +372,8 @@ fn what_a_config_states_and_nobody_reads_is_refused_by_name() {
         (
             "qwen3",
             "rope_parameters",
-            json!({"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e6}),
-            "rope scaling `yarn`",
+            json!({"rope_type": "dynamic", "factor": 4.0, "rope_theta": 1e6}),
+            "rope scaling `dynamic`",
         ),
         (
             "qwen3",
@@ -383,6 +392,12 @@ fn what_a_config_states_and_nobody_reads_is_refused_by_name() {
             "rope_parameters",
             json!({"rope_type": "default", "partial_rotary_factor": 0.5, "rope_theta": 1e6}),
             "partial_rotary_factor",
+        ),
+        (
+            "gemma3",
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 4.0}),
+            "expected `full_attention` and `sliding_attention`",
         ),
         (
             "phi4-mini",

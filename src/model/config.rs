@@ -342,6 +342,12 @@ impl ModelConfig {
                 return Err(format!("{what} is {factor}, expected a number above 0"));
             }
         }
+        let mut amplitudes = self.rotary.iter().map(|positions| positions.amplitude);
+        if let Some(amplitude) = amplitudes.find(|amplitude| !(*amplitude > 0.0 && amplitude.is_finite())) {
+            return Err(format!(
+                "the rotary positions' attention factor is {amplitude}, expected a number above 0"
+            ));
+        }
         let frequencies = self.rotary.iter().flat_map(|positions| &positions.inverse_frequencies);
         let mut wrong = frequencies.filter(|f| !(**f >= 0.0 && f.is_finite()));
         match wrong.next() {
@@ -480,7 +486,8 @@ impl Module {
         Self::ALL.into_iter().find(|module| module.name() == name)
     }
 
-    /// Its path in a checkpoint, such as `model.layers.3.self_attn.q_proj`.
+    /// Its path, such as `model.layers.3.self_attn.q_proj`: that of its tensor too, where the family does not have several modules in one
+    /// ([`ModelConfig::matrices`]).
     pub fn path(self, layer: usize) -> String {
         let block = if self.index() < 4 { "self_attn" } else { "mlp" };
         format!("model.layers.{layer}.{block}.{}", self.name())
@@ -523,7 +530,8 @@ fn head(json: &Json, family: &Family) -> Result<Head> {
         Some(name) if family.classifiers && name == format!("{}ForSequenceClassification", family.class) => {}
         _ => {
             return Err(json.error(format!(
-                "architectures is {named}; supported are LlamaForCausalLM and Qwen2ForCausalLM, and as reward models LlamaForSequenceClassification and Qwen2ForSequenceClassification"
+                "architectures is {named}; supported are {}ForCausalLM, and as reward models LlamaForSequenceClassification and Qwen2ForSequenceClassification",
+                family.class
             )));
         }
     }

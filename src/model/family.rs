@@ -258,6 +258,7 @@ const GEMMA_2: Family = Family {
         "attn_logit_softcapping",
         "final_logit_softcapping",
         "sliding_window",
+        "sliding_window_size", // of the first files, beside the former, and never read
     ],
     ..LLAMA
 };
@@ -371,6 +372,8 @@ pub static FAMILIES: [Family; 11] = [
             "partial_rotary_factor",
             "resid_pdrop",
             "embd_pdrop",
+            "full_attn_mod", // this and the next: written and never read
+            "interpolate_factor",
         ],
         ..LLAMA
     },
@@ -504,7 +507,8 @@ const READ: [&str; 21] = [
 ];
 
 /// Keys that change nothing of what a model computes: the training's, a tokenizer's, a program's own.
-const HARMLESS: [&str; 39] = [
+const HARMLESS: [&str; 42] = [
+    "_attn_implementation",
     "_attn_implementation_autoset",
     "_commit_hash",
     "_name_or_path",
@@ -514,6 +518,7 @@ const HARMLESS: [&str; 39] = [
     "bos_token_id",
     "cache_implementation",
     "chunk_size_feed_forward",
+    "cls_token_id",
     "decoder_start_token_id",
     "dtype",
     "finetuning_task",
@@ -524,6 +529,7 @@ const HARMLESS: [&str; 39] = [
     "is_llama_config",
     "keys_to_ignore_at_inference",
     "label2id",
+    "mask_token_id",
     "max_length",
     "model_max_length",
     "output_attentions",
@@ -765,7 +771,7 @@ impl Family {
             Window::From(..) => words.push("window: `use_sliding_window`, from `max_window_layers` on".into()),
             Window::AllBut(key, every, _) => {
                 let key = key.map_or(String::new(), |key| format!(", `{key}`"));
-                words.push(format!("window: all layers but each {every}th{key}"));
+                words.push(format!("window: all layers but each n-th, n = {every}{key}"));
             }
             Window::WithoutRotary => words.push("window: `use_sliding_window`, layers without positions".into()),
         }

@@ -43,8 +43,22 @@ impl Positions {
             )?]);
         };
         let (full, sliding) = (nested("full_attention"), nested("sliding_attention"));
-        let is_nested = full.is_some() || sliding.is_some();
-        let of_full = if is_nested { full } else { stated };
+        let of_full = match json.object("rope_parameters") {
+            // Those of transformers 4, for layers that see everything.
+            None => json.object("rope_scaling"),
+            Some(all) => {
+                let foreign = all
+                    .stated()
+                    .find(|(key, _)| !["full_attention", "sliding_attention"].contains(key));
+                if let Some((key, _)) = foreign {
+                    let what = format!(
+                        "rope_parameters has `{key}`, expected `full_attention` and `sliding_attention` with parameters each"
+                    );
+                    return Err(json.error(what));
+                }
+                full
+            }
+        };
         Ok(vec![
             Self::stated(json, of_full.as_ref(), row, row.base, "rope_theta", sizes)?,
             Self::stated(json, sliding.as_ref(), row, local_base, "rope_local_base_freq", sizes)?,
@@ -104,6 +118,15 @@ impl Positions {
                     .iter_mut()
                     .for_each(|f| *f = llama3_frequency(f64::from(*f), factor, low, high, original) as f32);
             }
+            "yarn" => {
+                let factor = number("factor")?;
+                positions.amplitude = yarn_amplitude(parameters, factor)?;
+                let ramp = yarn_ramp(json, parameters, base, turned)?;
+                for (f, interpolated) in frequencies.iter_mut().zip(ramp) {
+                    let kept = 1.0 - interpolated;
+                    *f = *f / factor as f32 * (1.0 - kept) + *f * kept;
+                }
+            }
             "longrope" | "su" if row.part.is_some() => {
                 let original = original_context(json, parameters, context)? as f64;
                 let factor = match parameters.has("factor") {
@@ -122,7 +145,9 @@ impl Positions {
                     .for_each(|(f, divisor)| *f /= divisor);
             }
             other => {
-                let what = format!("rope scaling `{other}` is not supported; supported are default, linear and llama3");
+                let what = format!(
+                    "rope scaling `{other}` is not supported; supported are default, linear, llama3, yarn, and longrope of Phi-3"
+                );
                 return Err(json.error(what));
             }
         }
@@ -204,6 +229,16 @@ fn check_keys(parameters: &Json, kind: &str) -> Result<()> {
             "high_freq_factor",
             "original_max_position_embeddings",
         ],
+        "yarn" => &[
+            "factor",
+            "attention_factor",
+            "mscale",
+            "mscale_all_dim",
+            "beta_fast",
+            "beta_slow",
+            "truncate",
+            "original_max_position_embeddings",
+        ],
         "longrope" | "su" => &[
             "factor",
             "short_factor",
@@ -223,6 +258,58 @@ fn check_keys(parameters: &Json, kind: &str) -> Result<()> {
             "rope key `{key}` is {value}, which rope scaling `{kind}` does not read; remove it if it changes nothing"
         ))),
     }
+}
+
+/// What YaRN (arXiv 2309.00071) multiplies cos and sin by.
+fn yarn_amplitude(parameters: &Json, factor: f64) -> Result<f32> {
+    if parameters.has("attention_factor") {
+        return Ok(parameters.number_or("attention_factor", 1.0)? as f32);
+    }
+    let amplitude = |scale: f64| {
+        if factor <= 1.0 {
+            1.0
+        } else {
+            0.1 * scale * factor.ln() + 1.0
+        }
+    };
+    let (scale, of_all) = (
+        parameters.number_or("mscale", 0.0)?,
+        parameters.number_or("mscale_all_dim", 0.0)?,
+    );
+    Ok(match scale != 0.0 && of_all != 0.0 {
+        true => amplitude(scale) / amplitude(of_all),
+        false => amplitude(1.0),
+    } as f32)
+}
+
+/// How far each of YaRN's frequencies is slowed, from 0, not at all, to 1: those that turn `beta_fast` times and more within the context
+/// that the model was trained for first are not, those that turn less than `beta_slow` times are, and those between in part.
+fn yarn_ramp(json: &Json, parameters: &Json, base: f64, turned: usize) -> Result<Vec<f32>> {
+    let original = parameters.number_or("original_max_position_embeddings", longest(json)? as f64)?;
+    let beta = |key: &str, default: f64| -> Result<f64> {
+        let stated = parameters.number_or(key, default)?;
+        Ok(if stated == 0.0 { default } else { stated })
+    };
+    let (fast, slow) = (beta("beta_fast", 32.0)?, beta("beta_slow", 1.0)?);
+    for (key, value) in [
+        ("original_max_position_embeddings", original),
+        ("beta_fast", fast),
+        ("beta_slow", slow),
+    ] {
+        check_positive(key, value).map_err(|what| json.error(what))?;
+    }
+    let dimension =
+        |turns: f64| turned as f64 * (original / (turns * 2.0 * std::f64::consts::PI)).ln() / (2.0 * base.ln());
+    let (mut low, mut high) = (dimension(fast), dimension(slow));
+    if parameters.flag("truncate", true)? {
+        (low, high) = (low.floor(), high.ceil());
+    }
+    (low, high) = (low.max(0.0), high.min(turned as f64 - 1.0));
+    if low == high {
+        high += 0.001;
+    }
+    let ramp = |i: usize| ((i as f64 - low) / (high - low)).clamp(0.0, 1.0) as f32;
+    Ok((0..turned / 2).map(ramp).collect())
 }
 
 /// A list of divisors of the frequencies.

@@ -52,6 +52,14 @@ CASES = {
              tie_word_embeddings=True),
         dict(),
     ),
+    # Positions for contexts four times as long: one of the frequencies is kept, some are slowed in part, the others wholly.
+    "qwen3-yarn": (
+        dict(model_type="qwen3", **HEADS_OF_THEIR_OWN, tie_word_embeddings=True,
+             rope_parameters={"rope_type": "yarn", "factor": 4.0, "rope_theta": 1000.0,
+                              "original_max_position_embeddings": 64}),
+        dict(rope_parameters={"rope_type": "yarn", "factor": 2.0, "rope_theta": 1000.0,
+                              "original_max_position_embeddings": 64}),
+    ),
     "gemma2": (
         dict(model_type="gemma2", num_hidden_layers=4, **HEADS_OF_THEIR_OWN, sliding_window=7, query_pre_attn_scalar=20,
              attn_logit_softcapping=3.0, final_logit_softcapping=6.0, rope_parameters=ROPE),
@@ -102,6 +110,10 @@ CASES = {
 }  # fmt: skip
 # What transformers 4 wrote in another way: keys that go, and keys that come.
 V4 = {
+    "qwen3-yarn": (
+        ["rope_parameters", "layer_types"],
+        dict(rope_theta=1000.0, rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}),
+    ),
     "mistral": (["rope_parameters", "dtype"], dict(rope_theta=10000.0, torch_dtype="bfloat16")),
     "gemma2": (
         ["rope_parameters", "layer_types", "dtype"],
