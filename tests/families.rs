@@ -194,8 +194,8 @@ fn what_weights_take_is_known_before_they_are_loaded() {
 }
 
 /// Most texts to the last bits. A number that falls on the edge between two steps of int8 may fall on either side, and where it does, all that
-/// comes after it in its text differs: by less than half of what rounding to such steps does at most, which is the distance from f32. So the
-/// texts are short, but longer than the shortest windows. bf16 is held to the bound of Llama and Qwen2.
+/// comes after it in its text differs: by less than what rounding to such steps does at most, which is the distance from f32. So the
+/// texts are short, but longer than the shortest windows. In bf16 the library's products differ with their shapes.
 #[test]
 fn the_kernels_compute_what_their_plain_twin_does() {
     for (case, folder) in cases() {
