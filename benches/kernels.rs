@@ -6,7 +6,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use essa::engine::Sampling;
 use essa::model::KvKind;
 use essa::model::kernels::{
-    BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, Tile, attend_row, packed_product,
+    Attention, BLOCK, Finish, Form, Input, Int4Group, KvLayer, PackedWeight, RowAddress, Tile, attend_row,
+    packed_product,
 };
 use essa::seed::Seed;
 use half::f16;
@@ -130,6 +131,11 @@ fn quantization(criterion: &mut Criterion) {
 /// 9 query heads on 3 key heads of 64, 32 rows of different sequences.
 fn attention(criterion: &mut Criterion) {
     let (heads, kv_heads, head_dim, rows) = (9, 3, 64, 32_usize);
+    let attention = Attention {
+        scale: 0.125,
+        cap: None,
+        window: None,
+    };
     let mut group = criterion.benchmark_group("attention");
     for (kind, name) in [(KvKind::F32, "f32"), (KvKind::Bf16, "bf16"), (KvKind::Int8, "int8")] {
         for context in [64, 256, 1024, 2048] {
@@ -148,7 +154,7 @@ fn attention(criterion: &mut Criterion) {
                             blocks: &blocks[row * of_row..][..of_row],
                             position: context - 1,
                         };
-                        attend_row(&query, &cache, address, &mut out);
+                        attend_row(&query, &cache, address, attention, &mut out);
                     }
                 });
             });

@@ -53,6 +53,39 @@ impl Lora {
         }
     }
 
+    /// Adapters of modules that lie above each other in one matrix, so high each, as one adapter of it; none where no module has one.
+    fn beside(parts: &[Option<&Self>], heights: &[usize]) -> Option<Self> {
+        let mut present = parts.iter().flatten();
+        let first = *present.next()?;
+        let is_common = present
+            .clone()
+            .all(|lora| (&lora.a, lora.scale) == (&first.a, first.scale));
+        if is_common {
+            let rows = |(part, height): (&Option<&Self>, &usize)| match part {
+                Some(lora) => lora.b.clone(),
+                None => vec![0.0; height * first.rank],
+            };
+            return Some(Self {
+                b: parts.iter().zip(heights).flat_map(rows).collect(),
+                ..first.clone()
+            });
+        }
+        let rank = parts.iter().flatten().map(|lora| lora.rank).sum();
+        let (mut a, mut b, mut column) = (Vec::new(), Vec::new(), 0);
+        for (part, height) in parts.iter().zip(heights) {
+            let start = b.len();
+            b.resize(start + height * rank, 0.0);
+            let Some(lora) = part else { continue };
+            a.extend_from_slice(&lora.a);
+            for (row, own) in b[start..].chunks_exact_mut(rank).zip(lora.b.chunks_exact(lora.rank)) {
+                let row = &mut row[column..column + lora.rank];
+                row.iter_mut().zip(own).for_each(|(b, own)| *b = own * lora.scale);
+            }
+            column += lora.rank;
+        }
+        Some(Self { rank, scale: 1.0, a, b })
+    }
+
     /// The same ΔW at another rank, by zeros, and another scale, which B takes up. `rank` is not below its own.
     fn at(&self, rank: usize, scale: f32) -> Self {
         let factor = self.scale / scale;
@@ -108,15 +141,19 @@ impl PeftAdapter {
         let shapes = files.tensors();
         for (key, a_shape) in &shapes {
             let unknown = || {
+                let names = model.matrices().filter_map(|(name, _)| name.rsplit('.').next());
+                let names: Vec<&str> = names.map(|name| name.trim_end_matches("_proj")).collect();
+                let (last, before) = names.split_last().expect("a layer has matrices");
                 error(format!(
-                    "tensor `{key}` is none of the LoRA factors of q, k, v, o, gate, up and down_proj"
+                    "tensor `{key}` is none of the LoRA factors of {} and {last}_proj",
+                    before.join(", ")
                 ))
             };
             let (name, factor) = key
                 .strip_prefix(PREFIX)
                 .and_then(|name| name.rsplit_once(".lora_"))
                 .ok_or_else(unknown)?;
-            let (layer, module) = parse_module(name).ok_or_else(unknown)?;
+            let (layer, modules) = parse_matrix(name, model).ok_or_else(unknown)?;
             match factor {
                 "A.weight" => {}
                 "B.weight" if shapes.contains_key(&format!("{PREFIX}{name}.lora_A.weight")) => continue,
@@ -127,7 +164,8 @@ impl PeftAdapter {
             let b_shape = shapes
                 .get(&b_key)
                 .ok_or_else(|| error(format!("`{b_key}` is missing")))?;
-            let [outputs, inputs] = model.module_shape(module);
+            let heights = modules.iter().map(|&module| model.module_shape(module)[0]);
+            let (outputs, inputs) = (heights.clone().sum::<usize>(), model.module_shape(modules[0])[1]);
             let rank = config.rank_of(name);
             if layer >= model.layers {
                 return Err(error(format!(
@@ -142,23 +180,33 @@ impl PeftAdapter {
                     return Err(error(what));
                 }
             }
-            let lora = Lora {
+            let whole = Lora {
                 rank,
                 scale: config.scale_of(name, rank),
                 a: files.read(key)?,
                 b: files.read(&b_key)?,
             };
-            if !lora.scale.is_finite() {
+            if !whole.scale.is_finite() {
                 return Err(error(format!(
                     "the scale lora_alpha / r of `{name}` is beyond single precision"
                 )));
             }
-            for (key, values) in [(key, &lora.a), (&b_key, &lora.b)] {
+            for (key, values) in [(key, &whole.a), (&b_key, &whole.b)] {
                 if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                     return Err(error(format!("`{key}` holds {value}, expected finite numbers")));
                 }
             }
-            adapter.modules.insert((layer, module), lora.trimmed());
+            // Of a matrix that holds several modules each has its rows of B, and A in common with the others.
+            let mut rest = whole.b.as_slice();
+            for (&module, height) in modules.iter().zip(heights) {
+                let own;
+                (own, rest) = rest.split_at(height * rank);
+                let lora = Lora {
+                    b: own.to_vec(),
+                    ..whole.clone()
+                };
+                adapter.modules.insert((layer, module), lora.trimmed());
+            }
         }
         if adapter.modules.is_empty() {
             return Err(error("holds no LoRA factor".into()));
@@ -166,79 +214,105 @@ impl PeftAdapter {
         Ok(adapter)
     }
 
-    /// Writes a directory; `base_model` is what its config names as the base.
+    /// Writes a directory for a model whose modules are matrices of their own; `base_model` is what its config names as the base.
     pub fn write(&self, directory: &Path, base_model: &str) -> Result<()> {
-        std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
-        let (rank, scale) = self.common();
-        let mut tensors = BTreeMap::new();
-        for (&(layer, module), lora) in &self.modules {
-            let lora = lora.at(rank, scale);
-            let path = module.path(layer);
-            let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
-            let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
-            tensors.insert(
-                format!("{PREFIX}{path}.lora_A.weight"),
-                (vec![lora.rank, inputs], bytes(&lora.a)),
-            );
-            tensors.insert(
-                format!("{PREFIX}{path}.lora_B.weight"),
-                (vec![outputs, lora.rank], bytes(&lora.b)),
-            );
+        let own = self
+            .modules
+            .iter()
+            .map(|(&(layer, module), lora)| (module.path(layer), lora.clone()));
+        write(&own.collect(), directory, base_model)
+    }
+
+    /// Writes a directory for this model, which may hold several modules in one matrix. Their factors become those of a LoRA on
+    /// that: with one A in common, if it is common, or else stacked, each B in its own rows and columns.
+    pub fn write_for(&self, model: &ModelConfig, directory: &Path, base_model: &str) -> Result<()> {
+        let mut matrices = BTreeMap::new();
+        for layer in 0..model.layers {
+            for (name, modules) in model.matrices() {
+                let parts: Vec<Option<&Lora>> = modules
+                    .iter()
+                    .map(|&module| self.modules.get(&(layer, module)))
+                    .collect();
+                let heights: Vec<usize> = modules.iter().map(|&module| model.module_shape(module)[0]).collect();
+                if let Some(lora) = Lora::beside(&parts, &heights) {
+                    matrices.insert(format!("model.layers.{layer}.{name}"), lora);
+                }
+            }
         }
-        let views = tensors.iter().map(|(name, (shape, bytes))| {
-            let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes made for this shape");
-            (name.as_str(), view)
-        });
-        let metadata = Some([("format".to_string(), "pt".to_string())].into());
-        let bytes = safetensors::serialize(views, metadata).expect("tensors with distinct names");
-        write_atomically(&directory.join("adapter_model.safetensors"), &bytes)?;
-        let config = self.config(base_model, rank, scale);
-        let config = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
-        // The config comes last: a directory that has it is whole.
-        write_atomically(&directory.join("adapter_config.json"), config.as_bytes())
-    }
-
-    /// One rank and one scale at which all modules can be written: the largest rank, and the scale that all have if that makes
-    /// `lora_alpha` a whole number, as some loaders want it. Otherwise 1, and B holds the scale.
-    fn common(&self) -> (usize, f32) {
-        let rank = self.modules.values().map(|lora| lora.rank).max().unwrap_or(1);
-        let mut scales = self.modules.values().map(|lora| lora.scale);
-        let first = scales.next().unwrap_or(1.0);
-        let alpha = first * rank as f32;
-        let is_kept = alpha.fract() == 0.0 && alpha / rank as f32 == first && scales.all(|scale| scale == first);
-        (rank, if is_kept { first } else { 1.0 })
-    }
-
-    fn config(&self, base_model: &str, rank: usize, scale: f32) -> Value {
-        let modules: BTreeSet<&str> = self.modules.keys().map(|(_, module)| module.name()).collect();
-        json!({
-            "peft_type": "LORA",
-            "task_type": "CAUSAL_LM",
-            "base_model_name_or_path": base_model,
-            "r": rank,
-            "lora_alpha": (scale * rank as f32) as u64,
-            "target_modules": modules,
-            "rank_pattern": {},
-            "alpha_pattern": {},
-            "lora_dropout": 0.0,
-            "bias": "none",
-            "fan_in_fan_out": false,
-            "use_rslora": false,
-            "use_dora": false,
-            "init_lora_weights": true,
-            "inference_mode": true,
-            "modules_to_save": null,
-        })
+        write(&matrices, directory, base_model)
     }
 }
 
-/// `model.layers.3.self_attn.q_proj` as layer and module.
-fn parse_module(path: &str) -> Option<(usize, Module)> {
-    let rest = path.strip_prefix("model.layers.")?;
-    let (layer, rest) = rest.split_once('.')?;
-    let layer = layer.parse().ok()?;
-    let module = Module::parse(rest.rsplit_once('.')?.1)?;
-    (module.path(layer) == path).then_some((layer, module))
+/// Writes the factors of matrices, by their paths.
+fn write(matrices: &BTreeMap<String, Lora>, directory: &Path, base_model: &str) -> Result<()> {
+    std::fs::create_dir_all(directory).map_err(Error::io(directory))?;
+    let (rank, scale) = common(matrices);
+    let mut tensors = BTreeMap::new();
+    for (path, lora) in matrices {
+        let lora = lora.at(rank, scale);
+        let bytes = |values: &[f32]| values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+        let (inputs, outputs) = (lora.a.len() / lora.rank, lora.b.len() / lora.rank);
+        tensors.insert(
+            format!("{PREFIX}{path}.lora_A.weight"),
+            (vec![lora.rank, inputs], bytes(&lora.a)),
+        );
+        tensors.insert(
+            format!("{PREFIX}{path}.lora_B.weight"),
+            (vec![outputs, lora.rank], bytes(&lora.b)),
+        );
+    }
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes made for this shape");
+        (name.as_str(), view)
+    });
+    let metadata = Some([("format".to_string(), "pt".to_string())].into());
+    let bytes = safetensors::serialize(views, metadata).expect("tensors with distinct names");
+    write_atomically(&directory.join("adapter_model.safetensors"), &bytes)?;
+    let config = config(matrices, base_model, rank, scale);
+    let config = serde_json::to_string_pretty(&config).expect("JSON of strings and numbers");
+    // The config comes last: a directory that has it is whole.
+    write_atomically(&directory.join("adapter_config.json"), config.as_bytes())
+}
+
+/// One rank and one scale at which all matrices can be written: the largest rank, and the scale that all have if that makes
+/// `lora_alpha` a whole number, as some loaders want it. Otherwise 1, and B holds the scale.
+fn common(matrices: &BTreeMap<String, Lora>) -> (usize, f32) {
+    let rank = matrices.values().map(|lora| lora.rank).max().unwrap_or(1);
+    let mut scales = matrices.values().map(|lora| lora.scale);
+    let first = scales.next().unwrap_or(1.0);
+    let alpha = first * rank as f32;
+    let is_kept = alpha.fract() == 0.0 && alpha / rank as f32 == first && scales.all(|scale| scale == first);
+    (rank, if is_kept { first } else { 1.0 })
+}
+
+fn config(matrices: &BTreeMap<String, Lora>, base_model: &str, rank: usize, scale: f32) -> Value {
+    let modules: BTreeSet<&str> = matrices.keys().filter_map(|path| path.rsplit('.').next()).collect();
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_model,
+        "r": rank,
+        "lora_alpha": (scale * rank as f32) as u64,
+        "target_modules": modules,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "use_rslora": false,
+        "use_dora": false,
+        "init_lora_weights": true,
+        "inference_mode": true,
+        "modules_to_save": null,
+    })
+}
+
+/// `model.layers.3.self_attn.q_proj` as layer and modules.
+fn parse_matrix(path: &str, model: &ModelConfig) -> Option<(usize, &'static [Module])> {
+    let (layer, rest) = path.strip_prefix("model.layers.")?.split_once('.')?;
+    let layer: usize = layer.parse().ok()?;
+    let (name, modules) = model.matrices().find(|(name, _)| *name == rest)?;
+    (format!("model.layers.{layer}.{name}") == path).then_some((layer, modules))
 }
 
 /// What `adapter_config.json` says of ranks and scales.
@@ -364,7 +438,9 @@ fn find<T: Copy>(pattern: &[(Regex, T)], name: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::config::{Architecture, Head};
+    use crate::model::Family;
+    use crate::model::config::{Caps, Head, LayerAttention, Scales};
+    use crate::model::kernels::Activation;
     use crate::seed::Seed;
 
     fn lora(seed: u64, rank: usize, scale: f32) -> Lora {
@@ -471,7 +547,7 @@ mod tests {
     /// Widths that all differ where they may, so that no two can be taken for each other.
     fn model() -> ModelConfig {
         ModelConfig {
-            architecture: Architecture::Llama,
+            family: Family::of_model_type("llama").expect("a family"),
             hidden: 4,
             layers: 2,
             heads: 3,
@@ -486,7 +562,16 @@ mod tests {
             qkv_bias: false,
             o_bias: false,
             mlp_bias: false,
-            inverse_frequencies: vec![1.0],
+            activation: Activation::Silu,
+            scales: Scales {
+                embedding: 1.0,
+                attention: 0.5_f32.sqrt(),
+                residual: 1.0,
+                logits: 1.0,
+            },
+            caps: Caps::default(),
+            rotary: Vec::new(),
+            attention: vec![LayerAttention::default(); 2],
             eos: vec![0],
         }
     }

@@ -41,7 +41,8 @@ pub fn export(arguments: &ExportArguments) -> Result<()> {
         );
         return Err(Error::file(directory.path(), what));
     }
-    space.write(&theta, &arguments.out, &config.model.path.to_string_lossy())?;
+    let base_model = config.model.path.to_string_lossy();
+    space.write(&theta, &arguments.out, weights.config(), &base_model)?;
     terminal::print(arguments.out.display())
 }
 

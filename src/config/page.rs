@@ -26,7 +26,7 @@ macro_rules! knobs {
 pub const KNOBS: &[Knob] = knobs! {
     "name", "string", "\"run\"", "a folder's name", "Names the run, and its directory under `runs/` unless `--out` is given.";
     "seed", "integer", "1", "≥ 0", "The root of all random numbers of the run.";
-    "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model. Llama and Qwen2/2.5.";
+    "model.path", "path", "–", "a `.gguf` file or a Hugging Face folder", "The base model, of a family in docs/models.md.";
     "model.precision", "string", "\"int8\"", "`f32`, `bf16`, `int8`, `int4`", "What the base model's matrix products are computed in. In int8 and int4 a text does not depend on its neighbours in the batch. int4 takes a GGUF's 4-bit blocks as they are, and keeps the head in int8.";
     "model.device", "string", "\"cpu\"", "`cpu`, `cuda:N`, `cuda`", "Where the model runs; `cuda` is one GPU a rank. On a GPU int8 and int4 are libtorch's products, and the cache cannot be int8.";
     "model.group_size", "integer", "64", "32, 64, 128", "int4: how many weights share a scale, where the file has not decided that already.";

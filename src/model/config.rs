@@ -1,22 +1,16 @@
-//! What a model is, apart from its numbers: sizes, rotary positions, end tokens. Read from a `config.json` as
-//! transformers 4 and as transformers 5 writes it (the latter moved the rotary settings into `rope_parameters` and
-//! renamed `torch_dtype`), or from the metadata of a GGUF file. Whatever would change the arithmetic and is not
-//! supported is refused here, so that a model either runs as its authors meant or not at all.
+//! What a model is, apart from its numbers: its family and what the family leaves to a config, sizes, what each layer's attention
+//! sees, end tokens. Read from a `config.json` as transformers 4 and as transformers 5 writes it (the latter moved the rotary
+//! settings into `rope_parameters` and renamed `torch_dtype`), or from the metadata of a GGUF file. Whatever might change the
+//! arithmetic and is not read is refused here, so that a model either runs as its authors meant or not at all.
 
+use super::family::{Bias, Cap, Family, GGUF_KEYS, OTHER_KINDS, QkNorm, Scale, Window};
 use super::gguf::Gguf;
+use super::json::Json;
+use super::kernels::{Activation, Attention};
+use super::rotary::{self, Positions};
 use crate::error::{Error, Result};
-use crate::files::read_config_text;
 use serde_json::Value;
 use std::path::Path;
-
-/// The architecture family: both are pre-norm decoders with rotary positions, grouped-query attention and SwiGLU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Architecture {
-    /// Llama 1 to 3 and what shares its form (SmolLM2, TinyLlama).
-    Llama,
-    /// Qwen2 and Qwen2.5: Llama's form with biases on q, k and v.
-    Qwen2,
-}
 
 /// What stands behind the last layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +28,7 @@ pub enum Head {
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
     /// The family.
-    pub architecture: Architecture,
+    pub family: &'static Family,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Decoder layers.
@@ -63,10 +57,81 @@ pub struct ModelConfig {
     pub o_bias: bool,
     /// Biases in the feed-forward block.
     pub mlp_bias: bool,
-    /// Inverse frequencies of the rotary positions, `[head_dim / 2]`, scaling applied.
-    pub inverse_frequencies: Vec<f32>,
+    /// What the gate goes through.
+    pub activation: Activation,
+    /// What numbers are multiplied by on their way.
+    pub scales: Scales,
+    /// What numbers are bent to.
+    pub caps: Caps,
+    /// The rotary positions that layers may have.
+    pub rotary: Vec<Positions>,
+    /// What attention sees, of each layer.
+    pub attention: Vec<LayerAttention>,
     /// Tokens that end a completion.
     pub eos: Vec<u32>,
+}
+
+/// What numbers are multiplied by on their way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scales {
+    /// The embedding.
+    pub embedding: f32,
+    /// q kᵀ.
+    pub attention: f32,
+    /// Each branch, before it joins the residual stream.
+    pub residual: f32,
+    /// Logits.
+    pub logits: f32,
+}
+
+impl Scales {
+    /// Those of a family; `number` gives a key of the config, or its default.
+    fn of(family: &Family, [hidden, head_dim]: [usize; 2], number: &dyn Fn(&str, f64) -> Result<f64>) -> Result<Self> {
+        let factor = |scale: Scale| -> Result<f32> {
+            Ok(match scale {
+                Scale::One => 1.0,
+                Scale::RootOfHidden => (hidden as f64).sqrt() as f32,
+                Scale::HeadDim => 1.0 / (head_dim as f32).sqrt(),
+                Scale::Key(key, default) => number(key, default)? as f32,
+                Scale::Inverse(key, default) => (1.0 / number(key, default)?) as f32,
+                Scale::InverseRoot(key, default) => (1.0 / number(key, default)?.sqrt()) as f32,
+            })
+        };
+        Ok(Self {
+            embedding: factor(family.embedding_scale)?,
+            attention: factor(family.attention_scale)?,
+            residual: factor(family.residual_scale)?,
+            logits: factor(family.logit_scale)?,
+        })
+    }
+}
+
+/// What numbers are bent to, by cap · tanh(x / cap).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Caps {
+    /// Attention's scores.
+    pub attention: Option<f32>,
+    /// Logits.
+    pub logits: Option<f32>,
+}
+
+/// What attention sees in a layer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LayerAttention {
+    /// How many positions a row reads, its own among them; all before it where there is no window.
+    pub window: Option<usize>,
+    /// Which of the model's rotary positions the layer has, if any.
+    pub rotary: Option<usize>,
+}
+
+impl Default for LayerAttention {
+    /// Everything, by the first rotary positions.
+    fn default() -> Self {
+        Self {
+            window: None,
+            rotary: Some(0),
+        }
+    }
 }
 
 impl ModelConfig {
@@ -84,46 +149,48 @@ impl ModelConfig {
     }
 
     fn from_json(json: &Json, generation: Option<&Json>) -> Result<Self> {
-        let architecture = match json.str("model_type")? {
-            "llama" => Architecture::Llama,
-            "qwen2" => Architecture::Qwen2,
-            other => {
-                return Err(json.error(format!("model_type is `{other}`; supported are `llama` and `qwen2`")));
-            }
-        };
-        if let Some(activation) = json.value.get("hidden_act").and_then(Value::as_str)
-            && activation != "silu"
-        {
-            return Err(json.error(format!("hidden_act is `{activation}`; supported is `silu`")));
-        }
-        if json.flag("use_sliding_window", false)? {
-            return Err(json.error("use_sliding_window is true; sliding-window attention is not supported"));
-        }
-        let head = json.head()?;
+        let family = family(json)?;
+        check_keys(json, family)?;
+        let head = head(json, family)?;
         let hidden = json.size("hidden_size")?;
         let heads = json.size("num_attention_heads")?;
-        let head_dim = match json.value.get("head_dim") {
-            None | Some(Value::Null) => hidden.checked_div(heads).unwrap_or(0),
-            Some(_) => json.size("head_dim")?,
+        let head_dim = json.size_or(
+            "head_dim",
+            family.head_dim.unwrap_or(hidden.checked_div(heads).unwrap_or(0)),
+        )?;
+        let kv_heads = match family.kv_heads_stated && json.value.get("num_key_value_heads").is_none() {
+            true => json.size("num_key_value_heads")?,
+            false => json.size_or("num_key_value_heads", heads)?,
         };
-        let llama_bias = architecture == Architecture::Llama && json.flag("attention_bias", false)?;
+        let bias = |bias: Bias| match bias {
+            Bias::Never => Ok(false),
+            Bias::Always => Ok(true),
+            Bias::Key(key, default) => json.flag(key, default),
+        };
         let mut config = Self {
-            architecture,
+            family,
             hidden,
             layers: json.size("num_hidden_layers")?,
             heads,
-            kv_heads: json.size_or("num_key_value_heads", heads)?,
+            kv_heads,
             head_dim,
             intermediate: json.size("intermediate_size")?,
             vocab: json.size("vocab_size")?,
-            rms_eps: json.number_or("rms_norm_eps", 1e-6)? as f32,
-            context: json.size_or("max_position_embeddings", 2048)?,
+            rms_eps: json.number_or("rms_norm_eps", family.rms_eps)? as f32,
+            context: rotary::context(json)?,
             head,
-            tied: json.flag("tie_word_embeddings", false)? && head == Head::Language,
-            qkv_bias: architecture == Architecture::Qwen2 || llama_bias,
-            o_bias: llama_bias,
-            mlp_bias: json.flag("mlp_bias", false)?,
-            inverse_frequencies: Vec::new(),
+            tied: json.flag("tie_word_embeddings", family.tied)? && head == Head::Language,
+            qkv_bias: bias(family.qkv_bias)?,
+            o_bias: bias(family.o_bias)?,
+            mlp_bias: bias(family.mlp_bias)?,
+            activation: activation(json, family)?,
+            scales: Scales::of(family, [hidden, head_dim], &|key, default| json.number_or(key, default))?,
+            caps: Caps {
+                attention: cap(json, family.attention_cap)?,
+                logits: cap(json, family.logit_cap)?,
+            },
+            rotary: Vec::new(),
+            attention: Vec::new(),
             eos: match generation.map(|json| json.tokens("eos_token_id")).transpose()? {
                 Some(tokens) if !tokens.is_empty() => tokens,
                 _ => json.tokens("eos_token_id")?,
@@ -131,7 +198,12 @@ impl ModelConfig {
         };
         // The frequencies are the first thing that is as long as a file says, so the sizes come before them.
         config.check_sizes().map_err(|what| json.error(what))?;
-        config.inverse_frequencies = json.inverse_frequencies(config.head_dim)?;
+        let sizes = rotary::Sizes {
+            head_dim,
+            context: config.context,
+        };
+        config.rotary = Positions::from_json(json, &family.rotary, sizes)?;
+        config.attention = layers_attention(json, family, config.layers)?;
         config.check_constants().map_err(|what| json.error(what))?;
         Ok(config)
     }
@@ -139,14 +211,14 @@ impl ModelConfig {
     /// Reads the metadata of a GGUF file.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let name = gguf.get_str("general.architecture")?;
-        let architecture = match name {
-            "llama" => Architecture::Llama,
-            "qwen2" => Architecture::Qwen2,
-            other => {
-                let what = format!("general.architecture is `{other}`; supported are `llama` and `qwen2`");
-                return Err(Error::file(gguf.path(), what));
-            }
-        };
+        let family = Family::of_gguf(name).ok_or_else(|| {
+            let what = format!(
+                "general.architecture is `{name}`; supported are {}",
+                Family::gguf_names()
+            );
+            Error::file(gguf.path(), what)
+        })?;
+        check_gguf_keys(gguf, name, family)?;
         let size = |key: &str| gguf.get_u32(&format!("{name}.{key}")).map(|value| value as usize);
         let size_or = |key: &str, default: usize| -> Result<usize> {
             Ok(gguf
@@ -156,6 +228,15 @@ impl ModelConfig {
         let hidden = size("embedding_length")?;
         let heads = size("attention.head_count")?;
         let head_dim = size_or("attention.key_length", hidden.checked_div(heads).unwrap_or(0))?;
+        let value_dim = size_or("attention.value_length", head_dim)?;
+        if value_dim != head_dim {
+            let what = format!("attention.value_length is {value_dim}, expected that of keys, {head_dim}");
+            return Err(Error::file(gguf.path(), what));
+        }
+        let number = |key: &str, default: f64| -> Result<f64> {
+            let key = format!("{name}.{}", gguf_key(key));
+            Ok(gguf.find::<f32>(&key)?.map_or(default, f64::from))
+        };
         let embedding = gguf.tensor("token_embd.weight").map(|info| info.shape.clone());
         let vocab = embedding.and_then(|shape| shape.first().copied());
         let has = |name: &str| gguf.tensor(name).is_some();
@@ -165,10 +246,11 @@ impl ModelConfig {
             .filter_map(|key| gguf.find(key).transpose())
             .collect::<Result<Vec<u32>>>()?;
         eos.dedup();
+        let layers = size("block_count")?;
         let mut config = Self {
-            architecture,
+            family,
             hidden,
-            layers: size("block_count")?,
+            layers,
             heads,
             kv_heads: size_or("attention.head_count_kv", heads)?,
             head_dim,
@@ -180,12 +262,25 @@ impl ModelConfig {
             tied: !has("output.weight"),
             qkv_bias: has("blk.0.attn_q.bias"),
             o_bias: has("blk.0.attn_output.bias"),
-            mlp_bias: has("blk.0.ffn_gate.bias"),
-            inverse_frequencies: Vec::new(),
+            mlp_bias: has("blk.0.ffn_down.bias"),
+            activation: family.activation.1,
+            scales: Scales::of(family, [hidden, head_dim], &number)?,
+            caps: Caps::default(),
+            rotary: Vec::new(),
+            attention: Vec::new(),
             eos,
         };
         config.check_sizes().map_err(|what| Error::file(gguf.path(), what))?;
-        config.inverse_frequencies = gguf_frequencies(gguf, name, config.head_dim)?;
+        config.rotary = vec![Positions::from_gguf(gguf, name, &family.rotary, head_dim)?];
+        let window = match family.window {
+            Window::Everywhere(_) => size_or("attention.sliding_window", 0)?,
+            _ => 0,
+        };
+        let of_layer = LayerAttention {
+            window: (window > 0).then_some(window),
+            ..LayerAttention::default()
+        };
+        config.attention = vec![of_layer; layers];
         config
             .check_constants()
             .map_err(|what| Error::file(gguf.path(), what))?;
@@ -227,12 +322,64 @@ impl ModelConfig {
         if !(self.rms_eps >= 0.0 && self.rms_eps.is_finite()) {
             return Err(format!("the norm's epsilon is {}, expected 0 or more", self.rms_eps));
         }
-        match self.inverse_frequencies.iter().find(|f| !(**f >= 0.0 && f.is_finite())) {
+        let Scales {
+            embedding,
+            attention,
+            residual,
+            logits,
+        } = self.scales;
+        let caps = [self.caps.attention, self.caps.logits];
+        for (what, factor) in [
+            ("the embedding's scale", embedding),
+            ("attention's scale", attention),
+            ("the residual stream's scale", residual),
+            ("the logits' scale", logits),
+        ]
+        .into_iter()
+        .chain(caps.into_iter().flatten().map(|cap| ("a soft-cap", cap)))
+        {
+            if !(factor > 0.0 && factor.is_finite()) {
+                return Err(format!("{what} is {factor}, expected a number above 0"));
+            }
+        }
+        let mut amplitudes = self.rotary.iter().map(|positions| positions.amplitude);
+        if let Some(amplitude) = amplitudes.find(|amplitude| !(*amplitude > 0.0 && amplitude.is_finite())) {
+            return Err(format!(
+                "the rotary positions' attention factor is {amplitude}, expected a number above 0"
+            ));
+        }
+        let frequencies = self.rotary.iter().flat_map(|positions| &positions.inverse_frequencies);
+        let mut wrong = frequencies.filter(|f| !(**f >= 0.0 && f.is_finite()));
+        match wrong.next() {
             Some(f) => Err(format!(
                 "the rotary positions have the frequency {f}, expected 0 or more; their base or scaling is wrong"
             )),
             None => Ok(()),
         }
+    }
+
+    /// What a layer's scores go through.
+    pub fn layer_attention(&self, layer: usize) -> Attention {
+        Attention {
+            scale: self.scales.attention,
+            cap: self.caps.attention,
+            window: self.attention[layer].window,
+        }
+    }
+
+    /// How long the norms of queries and of keys are, if there are any.
+    pub fn qk_norm_widths(&self) -> Option<[usize; 2]> {
+        match self.family.qk_norm {
+            QkNorm::None => None,
+            QkNorm::Head => Some([self.head_dim; 2]),
+            QkNorm::Width => Some([self.q_width(), self.kv_width()]),
+        }
+    }
+
+    /// Numbers in a layer's norms.
+    pub fn norm_numbers(&self) -> usize {
+        let of_qk = self.qk_norm_widths().map_or(0, |widths| widths.iter().sum());
+        self.family.norms.count() * self.hidden + of_qk
     }
 
     /// Width of the concatenated query heads.
@@ -260,6 +407,25 @@ impl ModelConfig {
     /// Width of the concatenated key heads, and of the value heads.
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_dim
+    }
+
+    /// The matrices of a layer as they lie in a folder, each by its name with the modules whose rows it holds, in order.
+    pub fn matrices(&self) -> impl Iterator<Item = (&'static str, &'static [Module])> {
+        use Module::{Down, Gate, K, O, Q, Up, V};
+        let qkv: &[(_, &[_])] = match self.family.fused_qkv {
+            false => &[
+                ("self_attn.q_proj", &[Q]),
+                ("self_attn.k_proj", &[K]),
+                ("self_attn.v_proj", &[V]),
+            ],
+            true => &[("self_attn.qkv_proj", &[Q, K, V])],
+        };
+        let gate_up: &[(_, &[_])] = match self.family.fused_gate_up {
+            false => &[("mlp.gate_proj", &[Gate]), ("mlp.up_proj", &[Up])],
+            true => &[("mlp.gate_up_proj", &[Gate, Up])],
+        };
+        let rest: [&[(_, &[_])]; 2] = [&[("self_attn.o_proj", &[O])], &[("mlp.down_proj", &[Down])]];
+        [qkv, rest[0], gate_up, rest[1]].into_iter().flatten().copied()
     }
 
     /// `[out, in]` of a module of every layer.
@@ -320,225 +486,236 @@ impl Module {
         Self::ALL.into_iter().find(|module| module.name() == name)
     }
 
-    /// Its path in a checkpoint, such as `model.layers.3.self_attn.q_proj`.
+    /// Its path, such as `model.layers.3.self_attn.q_proj`: that of its tensor too, where the family does not have several modules in one
+    /// ([`ModelConfig::matrices`]).
     pub fn path(self, layer: usize) -> String {
         let block = if self.index() < 4 { "self_attn" } else { "mlp" };
         format!("model.layers.{layer}.{block}.{}", self.name())
     }
 }
 
-/// The rotary frequencies of a GGUF file of the architecture `name`.
-fn gguf_frequencies(gguf: &Gguf, name: &str, head_dim: usize) -> Result<Vec<f32>> {
-    let theta = gguf.find(&format!("{name}.rope.freq_base"))?.unwrap_or(10_000.0);
-    check_positive("rope.freq_base", f64::from(theta)).map_err(|what| Error::file(gguf.path(), what))?;
-    let mut frequencies = inverse_frequencies(theta, head_dim);
-    match gguf.find::<&str>(&format!("{name}.rope.scaling.type"))? {
-        None | Some("none") => {}
-        Some("linear") => {
-            let factor = gguf.get_f32(&format!("{name}.rope.scaling.factor"))?;
-            check_positive("rope.scaling.factor", f64::from(factor)).map_err(|what| Error::file(gguf.path(), what))?;
-            frequencies.iter_mut().for_each(|f| *f /= factor);
-        }
-        Some(other) => {
-            let what = format!("rope scaling `{other}` is not supported; supported are none, linear and llama3");
-            return Err(Error::file(gguf.path(), what));
+/// The family that `model_type` names.
+fn family(json: &Json) -> Result<&'static Family> {
+    let name = json.str("model_type")?;
+    for (key, what) in OTHER_KINDS {
+        if json.stated().any(|(stated, _)| stated == key) {
+            return Err(json.error(format!("model_type is `{name}`, a model with `{key}`: it has {what}")));
         }
     }
-    // llama.cpp's converter writes Llama-3's scaling as one divisor a frequency.
-    if let Some(info) = gguf.tensor("rope_freqs.weight") {
-        if info.len() != frequencies.len() {
-            let what = format!(
-                "rope_freqs.weight has shape {:?}, expected [{}]",
-                info.shape,
-                head_dim / 2
-            );
-            return Err(Error::file(gguf.path(), what));
-        }
-        let factors = gguf.dequantize("rope_freqs.weight")?;
-        frequencies.iter_mut().zip(factors).for_each(|(f, factor)| *f /= factor);
-    }
-    Ok(frequencies)
+    Family::of_model_type(name)
+        .ok_or_else(|| json.error(format!("model_type is `{name}`; supported are {}", Family::names())))
 }
 
-/// A base or a factor of the rotary positions, which goes into `f32`.
-fn check_positive(key: &str, value: f64) -> std::result::Result<(), String> {
-    match value > 0.0 && (value as f32).is_finite() {
-        true => Ok(()),
-        false => Err(format!("{key} is {value}, expected a number above 0")),
+/// What is neither read nor known to change nothing is refused: it may be what makes the model another one.
+fn check_keys(json: &Json, family: &Family) -> Result<()> {
+    match json.stated().find(|(key, _)| !family.knows(key)) {
+        None => Ok(()),
+        Some((key, value)) => Err(json.error(format!(
+            "key `{key}` is {value}, which nobody reads in a `{}` and which may change what the model computes; remove it if it does not",
+            family.name
+        ))),
     }
 }
 
-/// 1 / θ^(2i / head_dim), in f32 as the reference computes it.
-fn inverse_frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
-    (0..head_dim / 2)
-        .map(|i| 1.0 / theta.powf((2 * i) as f32 / head_dim as f32))
-        .collect()
-}
-
-/// A JSON object and the file that it came from, for errors that name both.
-struct Json<'a> {
-    path: &'a Path,
-    value: Value,
-}
-
-impl<'a> Json<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
-        let text = read_config_text(path)?;
-        let value = serde_json::from_str(&text).map_err(|e| Error::file(path, format!("not valid JSON: {e}")))?;
-        Ok(Self { path, value })
-    }
-
-    fn error(&self, what: impl Into<String>) -> Error {
-        Error::file(self.path, what)
-    }
-
-    fn str(&self, key: &str) -> Result<&str> {
-        let value = self.value.get(key).and_then(Value::as_str);
-        value.ok_or_else(|| self.error(format!("key `{key}` is missing or not a string")))
-    }
-
-    fn size(&self, key: &str) -> Result<usize> {
-        let value = self.value.get(key).and_then(Value::as_u64);
-        let value = value.ok_or_else(|| self.error(format!("key `{key}` is missing or not a whole number")))?;
-        usize::try_from(value).map_err(|_| self.error(format!("key `{key}` is {value}, which is too large")))
-    }
-
-    fn size_or(&self, key: &str, default: usize) -> Result<usize> {
-        match self.value.get(key) {
-            None | Some(Value::Null) => Ok(default),
-            Some(_) => self.size(key),
-        }
-    }
-
-    fn number_or(&self, key: &str, default: f64) -> Result<f64> {
-        match self.value.get(key) {
-            None | Some(Value::Null) => Ok(default),
-            Some(value) => value
-                .as_f64()
-                .ok_or_else(|| self.error(format!("key `{key}` is {value}, expected a number"))),
-        }
-    }
-
-    fn flag(&self, key: &str, default: bool) -> Result<bool> {
-        match self.value.get(key) {
-            None | Some(Value::Null) => Ok(default),
-            Some(Value::Bool(value)) => Ok(*value),
-            Some(value) => Err(self.error(format!("key `{key}` is {value}, expected true or false"))),
-        }
-    }
-
-    /// One token, several, or none.
-    fn tokens(&self, key: &str) -> Result<Vec<u32>> {
-        let values = match self.value.get(key) {
-            None | Some(Value::Null) => return Ok(Vec::new()),
-            Some(Value::Array(values)) => values.as_slice(),
-            Some(value) => std::slice::from_ref(value),
-        };
-        let token = |value: &Value| value.as_u64().and_then(|token| u32::try_from(token).ok());
-        let tokens: Option<Vec<u32>> = values.iter().map(token).collect();
-        tokens.ok_or_else(|| self.error(format!("key `{key}` is {values:?}, expected token numbers")))
-    }
-
-    /// The head that `architectures` names; a config without it is a language model's.
-    fn head(&self) -> Result<Head> {
-        let named = match &self.value["architectures"] {
-            Value::Array(names) => names.first().unwrap_or(&Value::Null),
-            other => other,
-        };
-        match named.as_str() {
-            None if named.is_null() => return Ok(Head::Language),
-            // However the family before it is spelt, which `model_type` decides.
-            Some(name) if name.ends_with("ForCausalLM") => return Ok(Head::Language),
-            Some("LlamaForSequenceClassification" | "Qwen2ForSequenceClassification") => {}
-            _ => {
-                return Err(self.error(format!(
-                    "architectures is {named}; supported are LlamaForCausalLM and Qwen2ForCausalLM, and as reward models LlamaForSequenceClassification and Qwen2ForSequenceClassification"
-                )));
-            }
-        }
-        // As transformers counts them, for which a classifier that says nothing has two.
-        let labels = match &self.value["id2label"] {
-            Value::Object(labels) => labels.len(),
-            _ => self.size_or("num_labels", 2)?,
-        };
-        if labels != 1 {
-            return Err(self.error(format!(
-                "the classifier has {labels} labels, expected the one of a reward model (num_labels, id2label)"
+/// The head that `architectures` names; a config without it is a language model's.
+fn head(json: &Json, family: &Family) -> Result<Head> {
+    let named = match &json.value["architectures"] {
+        Value::Array(names) => names.first().unwrap_or(&Value::Null),
+        other => other,
+    };
+    match named.as_str() {
+        None if named.is_null() => return Ok(Head::Language),
+        // However the family before it is spelt, which `model_type` decides.
+        Some(name) if name.ends_with("ForCausalLM") => return Ok(Head::Language),
+        Some(name) if family.classifiers && name == format!("{}ForSequenceClassification", family.class) => {}
+        _ => {
+            return Err(json.error(format!(
+                "architectures is {named}; supported are {}ForCausalLM, and as reward models LlamaForSequenceClassification and Qwen2ForSequenceClassification",
+                family.class
             )));
         }
-        let pad = self.tokens("pad_token_id")?.first().copied();
-        Ok(Head::Score { pad })
     }
+    // As transformers counts them, for which a classifier that says nothing has two.
+    let labels = match &json.value["id2label"] {
+        Value::Object(labels) => labels.len(),
+        _ => json.size_or("num_labels", 2)?,
+    };
+    if labels != 1 {
+        return Err(json.error(format!(
+            "the classifier has {labels} labels, expected the one of a reward model (num_labels, id2label)"
+        )));
+    }
+    let pad = json.tokens("pad_token_id")?.first().copied();
+    Ok(Head::Score { pad })
+}
 
-    /// Rotary frequencies: transformers 5 keeps everything in `rope_parameters`, transformers 4 has `rope_theta`
-    /// beside `rope_scaling`.
-    fn inverse_frequencies(&self, head_dim: usize) -> Result<Vec<f32>> {
-        let object = |key: &str| match self.value.get(key) {
-            Some(value @ Value::Object(_)) => Some(Json {
-                path: self.path,
-                value: value.clone(),
-            }),
-            _ => None,
-        };
-        let parameters = object("rope_parameters").or_else(|| object("rope_scaling"));
-        let positive = |key: &str, value: f64| check_positive(key, value).map_err(|what| self.error(what));
-        let own_theta = self.number_or("rope_theta", 10_000.0)?;
-        positive("rope_theta", own_theta)?;
-        let Some(parameters) = parameters else {
-            return Ok(inverse_frequencies(own_theta as f32, head_dim));
-        };
-        let theta = parameters.number_or("rope_theta", own_theta)?;
-        positive("rope_theta", theta)?;
-        let mut frequencies = inverse_frequencies(theta as f32, head_dim);
-        if parameters.number_or("partial_rotary_factor", 1.0)? != 1.0 {
-            return Err(self.error("partial_rotary_factor is not 1; partial rotary positions are not supported"));
-        }
-        let kind = parameters
-            .str("rope_type")
-            .or_else(|_| parameters.str("type"))
-            .unwrap_or("default");
-        let number = |key: &str| -> Result<f64> {
-            let value = parameters.value.get(key).and_then(Value::as_f64);
-            let value = value.ok_or_else(|| self.error(format!("rope key `{key}` is missing or not a number")))?;
-            positive(key, value)?;
-            Ok(value)
-        };
-        match kind {
-            "default" => {}
-            "linear" => {
-                let factor = number("factor")? as f32;
-                frequencies.iter_mut().for_each(|f| *f /= factor);
-            }
-            "llama3" => {
-                let (factor, original) = (number("factor")?, number("original_max_position_embeddings")?);
-                let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
-                if low >= high {
-                    let what =
-                        format!("low_freq_factor is {low}, expected less than high_freq_factor, which is {high}");
-                    return Err(self.error(what));
-                }
-                frequencies
-                    .iter_mut()
-                    .for_each(|f| *f = llama3_frequency(f64::from(*f), factor, low, high, original) as f32);
-            }
-            other => {
-                let what = format!("rope scaling `{other}` is not supported; supported are default, linear and llama3");
-                return Err(self.error(what));
-            }
-        }
-        Ok(frequencies)
+/// GGUF's name of a factor.
+fn gguf_key(key: &str) -> &str {
+    match key {
+        "attention_multiplier" => "attention.scale",
+        "embedding_multiplier" => "embedding_scale",
+        "residual_multiplier" => "residual_scale",
+        "logits_scaling" => "logit_scale",
+        other => other,
     }
 }
 
-/// Llama 3.1's scaling: long waves are slowed by `factor`, short ones kept, those between interpolated.
-fn llama3_frequency(f: f64, factor: f64, low: f64, high: f64, original_context: f64) -> f64 {
-    let wavelength = 2.0 * std::f64::consts::PI / f;
-    if wavelength > original_context / low {
-        f / factor
-    } else if wavelength < original_context / high {
-        f
-    } else {
-        let smooth = (original_context / wavelength - low) / (high - low);
-        (1.0 - smooth) * f / factor + smooth * f
+/// As [`check_keys`]: of an architecture's own metadata nothing may be passed over.
+fn check_gguf_keys(gguf: &Gguf, name: &str, family: &Family) -> Result<()> {
+    let own = family.gguf.as_ref().map_or(&[][..], |form| form.keys);
+    for key in gguf.keys() {
+        let Some(rest) = key.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
+        let is_known = match rest {
+            "attention.causal" => gguf.get_bool(key)?,
+            _ => GGUF_KEYS.contains(&rest) || own.contains(&rest),
+        };
+        let says_nothing = || {
+            let flag = matches!(gguf.find::<bool>(key), Ok(Some(false))) && rest != "attention.causal";
+            flag || matches!(gguf.find::<u32>(key), Ok(Some(0)))
+        };
+        if !is_known && !says_nothing() {
+            let what =
+                format!("metadata key `{key}` is one that nobody reads, and that may change what the model computes");
+            return Err(Error::file(gguf.path(), what));
+        }
+    }
+    Ok(())
+}
+
+fn activation(json: &Json, family: &Family) -> Result<Activation> {
+    let (key, usual) = family.activation;
+    if !json.has(key) {
+        return Ok(usual);
+    }
+    match json.str(key)? {
+        "silu" | "swish" => Ok(Activation::Silu),
+        "gelu_pytorch_tanh" | "gelu_new" => Ok(Activation::GeluTanh),
+        other => Err(json.error(format!(
+            "{key} is `{other}`; supported are `silu` and `gelu_pytorch_tanh`"
+        ))),
+    }
+}
+
+fn cap(json: &Json, cap: Cap) -> Result<Option<f32>> {
+    match cap {
+        Cap::Never => Ok(None),
+        Cap::Key(key, default) if json.value.get(key).is_none() => Ok(default.map(|cap| cap as f32)),
+        Cap::Key(key, _) if !json.has(key) => Ok(None),
+        Cap::Key(key, _) => Ok(Some(json.number_or(key, 0.0)? as f32)),
+    }
+}
+
+/// What attention sees in each layer: `layer_types` say it, and where they do not, the family's rule.
+fn layers_attention(json: &Json, family: &Family, layers: usize) -> Result<Vec<LayerAttention>> {
+    // A key that is not there has the family's default, and null is no window.
+    let stated = |default: Option<usize>| match json.value.get("sliding_window") {
+        None => Ok(default),
+        Some(_) if !json.has("sliding_window") => Ok(None),
+        Some(_) => json.size("sliding_window").map(Some),
+    };
+    let switched = |default: Option<usize>| match json.flag("use_sliding_window", false)? {
+        true => stated(default),
+        false => Ok(None),
+    };
+    let without_rotary = layers_without_rotary(json, family, layers)?;
+    let (window, is_windowed): (Option<usize>, Vec<bool>) = match family.window {
+        Window::Never => (None, vec![false; layers]),
+        Window::Everywhere(default) => (stated(default)?, vec![true; layers]),
+        Window::From(default, first) => {
+            let first = json.size_or("max_window_layers", first)?;
+            (
+                switched(Some(default))?,
+                (0..layers).map(|layer| layer >= first).collect(),
+            )
+        }
+        Window::AllBut(key, default, window) => {
+            let every = match key {
+                Some(key) => json.size_or(key, default)?,
+                None => default,
+            };
+            if every == 0 {
+                return Err(json.error("sliding_window_pattern is 0, expected 1 or more"));
+            }
+            let is_windowed = (1..=layers).map(|layer| !layer.is_multiple_of(every)).collect();
+            (stated(Some(window))?, is_windowed)
+        }
+        Window::WithoutRotary => (switched(None)?, without_rotary.clone()),
+    };
+    if window == Some(0) {
+        return Err(json.error("sliding_window is 0, expected 1 or more"));
+    }
+    let named = layer_types(json, layers)?;
+    let by_rule = is_windowed
+        .into_iter()
+        .map(|is_windowed| is_windowed && window.is_some());
+    let is_windowed: Vec<bool> = match (named, family.window) {
+        (None, _) => by_rule.collect(),
+        // These read no layer types; such as say something else are another model's.
+        (Some(named), Window::Never | Window::Everywhere(_)) if by_rule.clone().ne(named.iter().copied()) => {
+            return Err(json.error(format!("layer_types are not those of a `{}`", family.name)));
+        }
+        (Some(named), _) if window.is_none() && named.contains(&true) => {
+            return Err(json.error("layer_types has `sliding_attention`, and sliding_window is not set"));
+        }
+        (Some(named), _) => named,
+    };
+    let of_layer = |(is_windowed, without_rotary): (bool, bool)| LayerAttention {
+        window: window.filter(|_| is_windowed),
+        rotary: (!without_rotary).then_some(usize::from(is_windowed && family.rotary.local_base.is_some())),
+    };
+    Ok(is_windowed.into_iter().zip(without_rotary).map(of_layer).collect())
+}
+
+/// Whether `layer_types` give each layer a window.
+fn layer_types(json: &Json, layers: usize) -> Result<Option<Vec<bool>>> {
+    let Some(types) = json.value["layer_types"].as_array() else {
+        return match json.has("layer_types") {
+            false => Ok(None),
+            true => Err(json.error("layer_types is not a list")),
+        };
+    };
+    let is_windowed = |kind: &Value| match kind.as_str() {
+        Some("full_attention") => Ok(false),
+        Some("sliding_attention") => Ok(true),
+        _ => Err(json.error(format!(
+            "layer_types has {kind}; supported are `full_attention` and `sliding_attention`"
+        ))),
+    };
+    if types.len() != layers {
+        let what = format!(
+            "layer_types names {} layers, and num_hidden_layers is {layers}",
+            types.len()
+        );
+        return Err(json.error(what));
+    }
+    types.iter().map(is_windowed).collect::<Result<_>>().map(Some)
+}
+
+/// Which layers have no rotary positions.
+fn layers_without_rotary(json: &Json, family: &Family, layers: usize) -> Result<Vec<bool>> {
+    if !family.rotary.has_layers_without {
+        return Ok(vec![false; layers]);
+    }
+    if !json.has("no_rope_layers") {
+        let every = json.size_or("no_rope_layer_interval", 4)?;
+        if every == 0 {
+            return Err(json.error("no_rope_layer_interval is 0, expected 1 or more"));
+        }
+        return Ok((1..=layers).map(|layer| layer.is_multiple_of(every)).collect());
+    }
+    // 1 where a layer has positions.
+    let stated = json.value["no_rope_layers"].as_array().into_iter().flatten();
+    let without: Option<Vec<bool>> = stated
+        .map(|has| match has.as_u64() {
+            Some(0) => Some(true),
+            Some(1) => Some(false),
+            _ => None,
+        })
+        .collect();
+    match without {
+        Some(without) if without.len() >= layers => Ok(without[..layers].to_vec()),
+        _ => Err(json.error(format!("no_rope_layers is not a list of {layers} zeros and ones"))),
     }
 }

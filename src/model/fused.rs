@@ -2,10 +2,11 @@
 
 use super::batch::Batch;
 use super::config::{ModelConfig, Module};
-use super::kernels::{self, Input, KvLayer, RopeAngles, attend_row};
+use super::kernels::{self, Input, KvLayer, QkNorm, RopeAngles, Side, Turn, attend_row};
 use super::layer::{Layer, embedding, head};
 use super::linear::Linear;
 use super::options::LoadOptions;
+use super::rotary::Positions;
 use super::weights::Weights;
 use crate::digest::hex;
 use crate::error::Result;
@@ -36,6 +37,8 @@ pub struct FusedWorkspace {
     qkv: Vec<f32>,
     /// `[rows, intermediate]`.
     gated: Vec<f32>,
+    /// What a block gives before it joins the residual stream, `[rows, hidden]`, where it does not join it at once.
+    branch: Vec<f32>,
     /// What a product reads.
     input: Input,
     logits: Vec<f32>,
@@ -54,7 +57,7 @@ impl Fused {
         Ok(Self {
             embedding,
             layers,
-            norm: weights.read("model.norm.weight")?,
+            norm: weights.norm("model.norm")?,
             head: head(weights, options)?,
             config,
             options,
@@ -76,6 +79,7 @@ impl Fused {
             x: Vec::new(),
             qkv: Vec::new(),
             gated: Vec::new(),
+            branch: Vec::new(),
             input: Input::default(),
             logits: Vec::new(),
         }
@@ -84,7 +88,7 @@ impl Fused {
     /// Bytes of all weights in memory, a tied head counted once.
     pub fn weight_bytes(&self) -> usize {
         let matrices: usize = self.matrices().map(Linear::bytes).sum();
-        let norms = (2 * self.layers.len() + 1) * self.norm.len();
+        let norms: usize = self.norms().map(Vec::len).sum();
         matrices + 4 * norms
     }
 
@@ -97,8 +101,7 @@ impl Fused {
     }
 
     fn norms(&self) -> impl Iterator<Item = &Vec<f32>> {
-        let layers = self.layers.iter();
-        let of_layers = layers.flat_map(|layer| [&layer.input_norm, &layer.post_attention_norm]);
+        let of_layers = self.layers.iter().flat_map(|layer| layer.norms.all());
         of_layers.chain([&self.norm])
     }
 
@@ -129,8 +132,19 @@ impl Fused {
         for (x, &token) in work.x.chunks_exact_mut(hidden).zip(batch.tokens) {
             embedding.row(token as usize, x);
         }
-        let positions = batch.rows.iter().map(|row| row.position);
-        let angles = RopeAngles::new(&self.config.inverse_frequencies, positions);
+        let scale = self.config.scales.embedding;
+        if scale != 1.0 {
+            work.x.iter_mut().for_each(|x| *x *= scale);
+        }
+        let angles = |positions: &Positions| {
+            RopeAngles::new(
+                &positions.inverse_frequencies,
+                positions.amplitude,
+                positions.interleaved,
+                batch.rows.iter().map(|row| row.position),
+            )
+        };
+        let angles: Vec<RopeAngles> = self.config.rotary.iter().map(angles).collect();
         // On a thread of the pool: from outside, each of a layer's eight passes would have to wake somebody and be woken.
         rayon::scope(|_| {
             let mut layers = self.layers.iter().enumerate();
@@ -143,10 +157,20 @@ impl Fused {
         self.fill_head(work, rows);
         work.logits.resize(rows.len() * self.config.head_shape()[0], 0.0);
         self.head.product(&work.input, None, false, &mut work.logits)?;
+        let (scale, cap) = (self.config.scales.logits, self.config.caps.logits);
+        if scale != 1.0 || cap.is_some() {
+            work.logits.par_chunks_mut(self.config.head_shape()[0]).for_each(|row| {
+                row.iter_mut().for_each(|x| *x *= scale);
+                if let Some(cap) = cap {
+                    kernels::soft_cap(row, cap);
+                }
+            });
+        }
         Ok(&mut work.logits)
     }
 
-    /// The likeliest next token after chosen rows, without their logits ever lying in memory where the head is packed.
+    /// The likeliest next token after chosen rows, without their logits ever lying in memory where the head is packed. Scale and cap
+    /// of the logits keep their order.
     pub fn likeliest(&self, work: &mut FusedWorkspace, rows: &[usize]) -> Result<Vec<u32>> {
         self.fill_head(work, rows);
         self.head.argmax(&work.input)
@@ -188,7 +212,7 @@ impl Layer {
         config: &ModelConfig,
         index: usize,
         batch: &Batch,
-        angles: &RopeAngles,
+        angles: &[RopeAngles],
         work: &mut FusedWorkspace,
     ) -> Result<()> {
         let FusedWorkspace {
@@ -196,40 +220,67 @@ impl Layer {
             x,
             qkv,
             gated,
+            branch,
             input,
             ..
         } = work;
         let (rows, hidden, inner) = (batch.rows.len(), config.hidden, config.intermediate);
-        let (input_norm, post_attention_norm, eps) = (&self.input_norm, &self.post_attention_norm, config.rms_eps);
+        let (norms, eps) = (&self.norms, config.rms_eps);
         let (q_width, kv_width) = (config.q_width(), config.kv_width());
         let side = |modules: &[(Module, usize)]| batch.adapter.and_then(|adapter| adapter.side(index, modules));
+        let read = |x: &[f32], norm: &Option<Vec<f32>>, row: usize, out: &mut [f32]| {
+            let x = &x[row * hidden..][..hidden];
+            match norm {
+                Some(norm) => kernels::rms_norm_row(x, norm, eps, out),
+                None => out.copy_from_slice(x),
+            }
+        };
+        // A block's last product adds to the residual stream as it goes, where nothing stands between them.
+        let residual = config.scales.residual;
+        let mut join =
+            |product: &Linear, input: &Input, side: Option<&Side>, norm: &Option<Vec<f32>>, x: &mut [f32]| {
+                if norm.is_none() && residual == 1.0 {
+                    return product.product(input, side, true, x);
+                }
+                branch.resize(rows * hidden, 0.0);
+                product.product(input, side, false, branch)?;
+                let norm = norm.as_deref().map(|norm| (norm, eps));
+                kernels::add_branch(x, branch, hidden, norm, residual);
+                Ok(())
+            };
 
         let of_qkv = side(&[(Module::Q, 0), (Module::K, q_width), (Module::V, q_width + kv_width)]);
         input.fill([rows, hidden], self.qkv.form(), of_qkv.as_ref(), |row, out| {
-            kernels::rms_norm_row(&x[row * hidden..][..hidden], input_norm, eps, out);
+            read(x, &norms.before_attention, row, out);
         });
         let qkv_width = q_width + 2 * kv_width;
         qkv.resize(rows * qkv_width, 0.0);
         self.qkv.product(input, of_qkv.as_ref(), false, qkv)?;
-        kernels::rotate_and_store(qkv, &mut layers[index], batch.rows, angles);
+        let turn = Turn {
+            norm: norms.qk.as_ref().map(|[q, k]| QkNorm { q, k, eps }),
+            angles: config.attention[index].rotary.map(|kind| &angles[kind]),
+        };
+        kernels::rotate_and_store(qkv, &mut layers[index], batch.rows, turn);
 
-        let of_o = side(&[(Module::O, 0)]);
+        let (of_o, attention) = (side(&[(Module::O, 0)]), config.layer_attention(index));
         input.fill([rows, q_width], self.o.form(), of_o.as_ref(), |row, out| {
-            attend_row(&qkv[row * qkv_width..][..q_width], &layers[index], batch.rows[row], out);
+            let query = &qkv[row * qkv_width..][..q_width];
+            attend_row(query, &layers[index], batch.rows[row], attention, out);
         });
-        self.o.product(input, of_o.as_ref(), true, x)?;
+        join(&self.o, input, of_o.as_ref(), &norms.after_attention, x)?;
 
         let of_gate_up = side(&[(Module::Gate, 0), (Module::Up, inner)]);
         input.fill([rows, hidden], self.gate.form(), of_gate_up.as_ref(), |row, out| {
-            kernels::rms_norm_row(&x[row * hidden..][..hidden], post_attention_norm, eps, out);
+            read(x, &norms.before_mlp, row, out);
         });
         gated.resize(rows * inner, 0.0);
-        self.gate.gated_product(&self.up, input, of_gate_up.as_ref(), gated)?;
+        self.gate
+            .gated_product(&self.up, config.activation, input, of_gate_up.as_ref(), gated)?;
 
         let of_down = side(&[(Module::Down, 0)]);
         input.fill([rows, inner], self.down.form(), of_down.as_ref(), |row, out| {
             out.copy_from_slice(&gated[row * inner..][..inner]);
         });
-        self.down.product(input, of_down.as_ref(), true, x)
+        join(&self.down, input, of_down.as_ref(), &norms.after_mlp, x)
     }
 }

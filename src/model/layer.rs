@@ -4,7 +4,7 @@ use super::config::{Head, ModelConfig, Module};
 use super::kernels::{Int4Group, PackedWeight};
 use super::linear::{Linear, Precision, RowSource};
 use super::options::LoadOptions;
-use super::weights::Weights;
+use super::weights::{QK_NORMS, Weights};
 use crate::error::Result;
 use std::ops::Range;
 
@@ -20,14 +20,68 @@ const PRODUCTS: [&[Module]; 5] = [
 /// One decoder layer.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub input_norm: Vec<f32>,
+    pub norms: LayerNorms<Vec<f32>>,
     /// q, k and v in one product.
     pub qkv: Linear,
     pub o: Linear,
-    pub post_attention_norm: Vec<f32>,
     pub gate: Linear,
     pub up: Linear,
     pub down: Linear,
+}
+
+/// The weights of a layer's norms, where its family has them.
+#[derive(Debug)]
+pub(super) struct LayerNorms<T> {
+    /// On what attention reads.
+    pub before_attention: Option<T>,
+    /// On queries and on keys.
+    pub qk: Option<[T; 2]>,
+    /// On what attention gives.
+    pub after_attention: Option<T>,
+    /// On what the feed-forward block reads.
+    pub before_mlp: Option<T>,
+    /// On what it gives.
+    pub after_mlp: Option<T>,
+}
+
+impl LayerNorms<Vec<f32>> {
+    fn load(weights: &Weights, layer: usize) -> Result<Self> {
+        let config = weights.config();
+        let norm = |name: &str| weights.norm(&format!("model.layers.{layer}.{name}"));
+        let named = config.family.norms;
+        Ok(Self {
+            before_attention: named.before_attention.map(norm).transpose()?,
+            qk: match config.qk_norm_widths() {
+                None => None,
+                Some(_) => Some([norm(QK_NORMS[0])?, norm(QK_NORMS[1])?]),
+            },
+            after_attention: named.after_attention.map(norm).transpose()?,
+            before_mlp: named.before_mlp.map(norm).transpose()?,
+            after_mlp: named.after_mlp.map(norm).transpose()?,
+        })
+    }
+}
+
+impl<T> LayerNorms<T> {
+    /// All that there are, in the order in which they are applied.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        let before = self.before_attention.iter().chain(self.qk.iter().flatten());
+        before
+            .chain(&self.after_attention)
+            .chain(&self.before_mlp)
+            .chain(&self.after_mlp)
+    }
+
+    /// The same norms as something else.
+    pub fn map<U>(&self, of: impl Fn(&T) -> U) -> LayerNorms<U> {
+        LayerNorms {
+            before_attention: self.before_attention.as_ref().map(&of),
+            qk: self.qk.as_ref().map(|[q, k]| [of(q), of(k)]),
+            after_attention: self.after_attention.as_ref().map(&of),
+            before_mlp: self.before_mlp.as_ref().map(&of),
+            after_mlp: self.after_mlp.as_ref().map(&of),
+        }
+    }
 }
 
 impl Layer {
@@ -60,10 +114,9 @@ impl Layer {
             )
         };
         Ok(Self {
-            input_norm: weights.read(&format!("model.layers.{index}.input_layernorm.weight"))?,
+            norms: LayerNorms::load(weights, index)?,
             qkv: linear(PRODUCTS[0])?,
             o: linear(PRODUCTS[1])?,
-            post_attention_norm: weights.read(&format!("model.layers.{index}.post_attention_layernorm.weight"))?,
             gate: linear(PRODUCTS[2])?,
             up: linear(PRODUCTS[3])?,
             down: linear(PRODUCTS[4])?,
@@ -131,7 +184,7 @@ pub fn weight_bytes(weights: &Weights, options: LoadOptions) -> usize {
         options.group_size,
     );
     let embedding = matrix(vocabulary, embedding_precision(options.precision), options.group_size);
-    let norms = 4 * (2 * config.layers + 1) * config.hidden;
+    let norms = 4 * (config.layers * config.norm_numbers() + config.hidden);
     (0..config.layers).map(of_layer).sum::<usize>() + head + if config.tied { 0 } else { embedding } + norms
 }
 

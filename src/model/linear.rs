@@ -6,7 +6,7 @@
 //! depend on how a batch is put together; f32 and bf16 are libtorch's products.
 
 use super::kernels::{
-    self, Finish, Form, Frozen, Input, Int4Group, PackedWeight, Side, borrowed, empty, slice, slice_mut,
+    self, Activation, Finish, Form, Frozen, Input, Int4Group, PackedWeight, Side, borrowed, empty, slice, slice_mut,
 };
 use crate::error::{Error, Result};
 use half::{bf16, f16};
@@ -167,15 +167,24 @@ impl Linear {
         Ok(())
     }
 
-    /// SwiGLU's middle: out = silu(W x) · (V x) with this matrix as W and `up` as V, each with its bias and its side paths,
+    /// The middle of a gated block: out = activation(W x) · (V x) with this matrix as W and `up` as V, each with its bias and its side paths,
     /// up's as if its outputs followed this matrix'. `out` `[rows, out]`.
-    pub fn gated_product(&self, up: &Self, input: &Input, side: Option<&Side>, out: &mut [f32]) -> Result<()> {
+    pub fn gated_product(
+        &self,
+        up: &Self,
+        activation: Activation,
+        input: &Input,
+        side: Option<&Side>,
+        out: &mut [f32],
+    ) -> Result<()> {
         let finish = [self.finish(side, false), up.finish(side, false)];
         match (&self.weight, &up.weight) {
-            (Weight::Packed(gate), Weight::Packed(up)) => kernels::packed_gated_product([gate, up], input, finish, out),
+            (Weight::Packed(gate), Weight::Packed(up)) => {
+                kernels::packed_gated_product([gate, up], input, finish, activation, out);
+            }
             (Weight::Float(gate), Weight::Float(up)) => {
                 let (gate, up) = (float_product(gate, input)?, float_product(up, input)?);
-                kernels::float_gated_product(slice(&gate), slice(&up), input, finish, out);
+                kernels::float_gated_product(slice(&gate), slice(&up), input, finish, activation, out);
             }
             _ => unreachable!("both are made in one precision"),
         }
@@ -440,16 +449,27 @@ mod tests {
                 let gate = linear(precision, &gate, inputs, Some(random(4, outputs)));
                 let up = linear(precision, &up, inputs, None);
                 let tensor = |x: Vec<f32>| Tensor::from_slice(&x);
-                let expected = tensor(product(&gate, &x)).silu() * tensor(product(&up, &x));
                 let mut input = Input::default();
                 input.fill([rows, inputs], gate.form(), None, |row, out| {
                     out.copy_from_slice(&x[row * inputs..][..inputs]);
                 });
-                let mut out = vec![0.0; rows * outputs];
-                gate.gated_product(&up, &input, None, &mut out).expect("a product");
-                let scale = expected.abs().max().double_value(&[]);
-                let difference = (tensor(out) - expected).abs().max().double_value(&[]);
-                assert!(difference < 1e-6 * scale, "{precision:?}: {difference} of {scale}");
+                for activation in [Activation::Silu, Activation::GeluTanh] {
+                    let gates = tensor(product(&gate, &x));
+                    let gates = match activation {
+                        Activation::Silu => gates.silu(),
+                        Activation::GeluTanh => gates.gelu("tanh"),
+                    };
+                    let expected = gates * tensor(product(&up, &x));
+                    let mut out = vec![0.0; rows * outputs];
+                    gate.gated_product(&up, activation, &input, None, &mut out)
+                        .expect("a product");
+                    let scale = expected.abs().max().double_value(&[]);
+                    let difference = (tensor(out) - expected).abs().max().double_value(&[]);
+                    assert!(
+                        difference < 1e-6 * scale,
+                        "{precision:?}, {activation:?}: {difference} of {scale}"
+                    );
+                }
             }
         }
     }

@@ -3,8 +3,10 @@
 
 mod batch;
 pub mod config;
+pub mod family;
 mod fused;
 pub mod gguf;
+mod json;
 pub mod kernels;
 mod layer;
 mod library;
@@ -12,12 +14,14 @@ pub mod linear;
 mod map;
 mod options;
 mod plain;
+mod rotary;
 pub mod safetensors;
 pub mod transformer;
 pub mod weights;
 
 pub use batch::{AdapterRows, Batch, SidePaths};
 pub use config::{Head, ModelConfig, Module};
+pub use family::Family;
 pub use kernels::KvKind;
 pub use layer::weight_bytes;
 pub use linear::Precision;

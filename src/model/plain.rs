@@ -3,12 +3,14 @@
 //! what the kernels are tested against, and for that it also takes the weights of int8 and int4 models in f32 and rounds activations as they do.
 
 use super::batch::Batch;
-use super::config::{ModelConfig, Module};
-use super::kernels::{BLOCK, Core, Form, KvKind, SidePath};
-use super::layer::{Layer, embedding, head};
+use super::config::{Head, ModelConfig, Module};
+use super::family::Scale;
+use super::kernels::{Activation, Attention, BLOCK, Core, Form, KvKind, SidePath};
+use super::layer::{Layer, LayerNorms, embedding, head};
 use super::library::LibraryWeight;
 use super::linear::Linear;
 use super::options::{Device, LoadOptions, Products};
+use super::rotary::Positions;
 use super::weights::Weights;
 use crate::digest::hex;
 use crate::error::Result;
@@ -30,10 +32,9 @@ pub struct Plain {
 
 #[derive(Debug)]
 struct PlainLayer {
-    input_norm: Tensor,
+    norms: LayerNorms<Tensor>,
     qkv: PlainLinear,
     o: PlainLinear,
-    post_attention_norm: Tensor,
     gate: PlainLinear,
     up: PlainLinear,
     down: PlainLinear,
@@ -163,10 +164,9 @@ impl Plain {
         for index in 0..config.layers {
             let layer = Layer::load(weights, index, options)?;
             layers.push(PlainLayer {
-                input_norm: vector(&layer.input_norm),
+                norms: layer.norms.map(|norm| vector(norm)),
                 qkv: linear(&layer.qkv)?,
                 o: linear(&layer.o)?,
-                post_attention_norm: vector(&layer.post_attention_norm),
                 gate: linear(&layer.gate)?,
                 up: linear(&layer.up)?,
                 down: linear(&layer.down)?,
@@ -177,7 +177,7 @@ impl Plain {
         Ok(Self {
             embedding: embedding.as_ref().map(linear).transpose()?,
             layers,
-            norm: vector(&weights.read("model.norm.weight")?),
+            norm: vector(&weights.norm("model.norm")?),
             head: linear(&head)?,
             kv_kind: if options.kv_cache == KvKind::F32 {
                 Kind::Float
@@ -200,10 +200,7 @@ impl Plain {
     /// What is no matrix: biases and norms.
     fn vectors(&self) -> impl Iterator<Item = &Tensor> {
         let biases = self.matrices().filter_map(|matrix| matrix.bias.as_ref());
-        let norms = self
-            .layers
-            .iter()
-            .flat_map(|layer| [&layer.input_norm, &layer.post_attention_norm]);
+        let norms = self.layers.iter().flat_map(|layer| layer.norms.all());
         biases.chain(norms).chain([&self.norm])
     }
 
@@ -257,7 +254,7 @@ impl Plain {
             for (cache, new) in cache.iter_mut().zip([k, v]) {
                 let _ = cache.f_index_copy_(0, &slots, &new.f_to_kind(self.kv_kind)?)?;
             }
-            self.attend(&q, cache, batch)
+            self.attend(layer, &q, cache, batch)
         };
         let side =
             |layer: usize, module: Module, x: &Tensor, y: Tensor| self.add_side_paths(batch, layer, module, x, y);
@@ -279,34 +276,103 @@ impl Plain {
         let config = &self.config;
         let ids = self.indices(tokens.iter().map(|&token| token as usize));
         let mut x = self.embedding.as_ref().unwrap_or(&self.head).rows(&ids)?;
-        let angles: Vec<f32> = positions
-            .flat_map(|position| config.inverse_frequencies.iter().map(move |f| position as f32 * f))
-            .collect();
-        let angles = Tensor::from_slice(&angles)
-            .to_device(self.device)
-            .f_view([tokens.len() as i64, 1, -1])?;
-        let turn = [angles.f_cos()?, angles.f_sin()?];
+        if config.scales.embedding != 1.0 {
+            x = x.f_mul_scalar(f64::from(config.scales.embedding))?;
+        }
+        let positions: Vec<usize> = positions.collect();
+        let turns: Vec<Turns> = config
+            .rotary
+            .iter()
+            .map(|rotary| Turns::new(rotary, &positions, self.device))
+            .collect::<Result<_>>()?;
         for (index, layer) in self.layers.iter().enumerate() {
+            let norms = &layer.norms;
             let (q_width, kv_width) = (config.q_width() as i64, config.kv_width() as i64);
-            let h = rms_norm(&x, &layer.input_norm, config.rms_eps)?;
+            let h = self.normed(&x, norms.before_attention.as_ref())?;
             let qkv = layer.qkv.product(&h)?;
             let head_dim = config.head_dim as i64;
-            let heads = |module: Module, start: i64, width: i64| -> Result<Tensor> {
-                let part = side(index, module, &h, qkv.f_narrow(1, start, width)?)?;
-                Ok(part.f_contiguous()?.f_view([-1, width / head_dim, head_dim])?)
+            let heads = |module: Module, start: i64, width: i64, norm: Option<&Tensor>| -> Result<Tensor> {
+                let mut part = side(index, module, &h, qkv.f_narrow(1, start, width)?)?.f_contiguous()?;
+                if let Some(norm) = norm {
+                    let by = norm.size()[0];
+                    part = rms_norm(&part.f_view([-1, width / by, by])?, norm, config.rms_eps)?;
+                }
+                Ok(part.f_view([-1, width / head_dim, head_dim])?)
             };
-            let q = rotate(&heads(Module::Q, 0, q_width)?, &turn)?;
-            let k = rotate(&heads(Module::K, q_width, kv_width)?, &turn)?;
-            let v = heads(Module::V, q_width + kv_width, kv_width)?;
+            let (q_norm, k_norm) = (norms.qk.as_ref().map(|[q, _]| q), norms.qk.as_ref().map(|[_, k]| k));
+            let mut q = heads(Module::Q, 0, q_width, q_norm)?;
+            let mut k = heads(Module::K, q_width, kv_width, k_norm)?;
+            if let Some(kind) = config.attention[index].rotary {
+                (q, k) = (turns[kind].rotate(&q)?, turns[kind].rotate(&k)?);
+            }
+            let v = heads(Module::V, q_width + kv_width, kv_width, None)?;
             let attended = attend(index, [q, k, v])?;
-            x = x.f_add(&side(index, Module::O, &attended, layer.o.product(&attended)?)?)?;
-            let h = rms_norm(&x, &layer.post_attention_norm, config.rms_eps)?;
+            let branch = side(index, Module::O, &attended, layer.o.product(&attended)?)?;
+            x = self.joined(&x, branch, norms.after_attention.as_ref())?;
+            let h = self.normed(&x, norms.before_mlp.as_ref())?;
             let gate = side(index, Module::Gate, &h, layer.gate.product(&h)?)?;
             let up = side(index, Module::Up, &h, layer.up.product(&h)?)?;
-            let h = gate.f_silu()?.f_mul(&up)?;
-            x = x.f_add(&side(index, Module::Down, &h, layer.down.product(&h)?)?)?;
+            let gate = match config.activation {
+                Activation::Silu => gate.f_silu()?,
+                Activation::GeluTanh => gate.f_gelu("tanh")?,
+            };
+            let h = gate.f_mul(&up)?;
+            let branch = side(index, Module::Down, &h, layer.down.product(&h)?)?;
+            x = self.joined(&x, branch, norms.after_mlp.as_ref())?;
         }
         Ok(x)
+    }
+
+    fn normed(&self, x: &Tensor, norm: Option<&Tensor>) -> Result<Tensor> {
+        match norm {
+            Some(norm) => rms_norm(x, norm, self.config.rms_eps),
+            None => Ok(x.shallow_clone()),
+        }
+    }
+
+    /// The residual stream with what a block gives.
+    fn joined(&self, x: &Tensor, branch: Tensor, norm: Option<&Tensor>) -> Result<Tensor> {
+        let mut branch = self.normed(&branch, norm)?;
+        let scale = self.config.scales.residual;
+        if scale != 1.0 {
+            branch = branch.f_mul_scalar(f64::from(scale))?;
+        }
+        Ok(x.f_add(&branch)?)
+    }
+
+    /// softmax over the last dimension of the products of queries and keys, those of what is not seen being masked.
+    fn attention_weights(&self, layer: usize, products: &Tensor, unseen: &Tensor) -> Result<Tensor> {
+        let Attention { scale, cap, .. } = self.config.layer_attention(layer);
+        let mut scores = match self.config.family.attention_scale {
+            Scale::HeadDim => products.f_div_scalar((self.config.head_dim as f64).sqrt())?,
+            _ => products.f_mul_scalar(f64::from(scale))?,
+        };
+        if let Some(cap) = cap {
+            scores = soft_capped(&scores, cap)?;
+        }
+        Ok(scores
+            .f_masked_fill(unseen, f64::NEG_INFINITY)?
+            .f_softmax(-1, Kind::Float)?)
+    }
+
+    /// What each token of one sequence reads. q, k and v `[1, heads, tokens, head_dim]`, as many key heads as heads.
+    fn attend_to_itself(&self, layer: usize, [q, k, v]: [&Tensor; 3]) -> Result<Tensor> {
+        let (usual, tokens) = (self.config.family.attention_scale == Scale::HeadDim, q.size()[2]);
+        let Attention { cap, window, .. } = self.config.layer_attention(layer);
+        let window = window.filter(|&window| (window as i64) < tokens);
+        if usual && cap.is_none() && window.is_none() {
+            let read = Tensor::f_scaled_dot_product_attention(q, k, v, None::<Tensor>, 0.0, true, None, false)?;
+            return Ok(read);
+        }
+        let positions = Tensor::arange(tokens, (Kind::Int64, self.device));
+        // How far a column lies behind a row.
+        let behind = positions.f_unsqueeze(1)?.f_sub(&positions)?;
+        let mut unseen = behind.f_lt(0)?;
+        if let Some(window) = window {
+            unseen = unseen.f_logical_or(&behind.f_ge(window as i64)?)?;
+        }
+        let weights = self.attention_weights(layer, &q.f_matmul(&k.f_transpose(2, 3)?)?, &unseen)?;
+        Ok(weights.f_matmul(v)?)
     }
 
     /// Natural logarithms of the probabilities of each sequence's tokens from `starts` on, all in one tensor, `[tokens from the starts on]`,
@@ -314,14 +380,14 @@ impl Plain {
     /// head is applied only where a token is asked for.
     pub fn log_probabilities(&self, sequences: &[&[u32]], starts: &[usize], side: SideOf) -> Result<Tensor> {
         let lengths: Vec<i64> = sequences.iter().map(|sequence| sequence.len() as i64).collect();
-        let mut attend = |_: usize, [q, k, v]: [Tensor; 3]| -> Result<Tensor> {
+        let mut attend = |layer: usize, [q, k, v]: [Tensor; 3]| -> Result<Tensor> {
             let mut attended = Vec::with_capacity(lengths.len());
             let mut first = 0;
             for &length in &lengths {
                 let [q, k, v] = [&q, &k, &v].map(|x| x.narrow(0, first, length).transpose(0, 1).unsqueeze(0));
                 let repeats = q.size()[1] / k.size()[1];
                 let [k, v] = [k, v].map(|x| x.repeat_interleave_self_int(repeats, 1, None::<i64>));
-                let read = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, 0.0, true, None, false)?;
+                let read = self.attend_to_itself(layer, [&q, &k, &v])?;
                 attended.push(read.f_squeeze_dim(0)?.f_transpose(0, 1)?.f_reshape([length, -1])?);
                 first += length;
             }
@@ -337,15 +403,15 @@ impl Plain {
             first += sequence.len();
         }
         let x = x.f_index_select(0, &self.indices(rows.into_iter()))?;
-        let logits = self.head.product(&rms_norm(&x, &self.norm, self.config.rms_eps)?)?;
+        let logits = self.head_of(&x)?;
         let targets = self.indices(targets.into_iter()).f_unsqueeze(1)?;
         let logarithms = logits.f_log_softmax(-1, Kind::Float)?.f_gather(1, &targets, false)?;
         Ok(logarithms.f_squeeze_dim(1)?)
     }
 
-    /// softmax(q kᵀ / √head_dim) v, each row over its own context, padded to the longest of a few rows. `q` `[rows, heads,
+    /// softmax(scale · q kᵀ) v, each row over its own context, padded to the longest of a few rows. `q` `[rows, heads,
     /// head_dim]`; returns `[rows, heads · head_dim]`.
-    fn attend(&self, q: &Tensor, cache: &[Tensor; 2], batch: &Batch) -> Result<Tensor> {
+    fn attend(&self, layer: usize, q: &Tensor, cache: &[Tensor; 2], batch: &Batch) -> Result<Tensor> {
         let (kv_heads, head_dim) = (self.config.kv_heads as i64, self.config.head_dim as i64);
         let mut parts = Vec::new();
         for (index, rows) in batch.rows.chunks(ATTENDING_ROWS).enumerate() {
@@ -365,16 +431,16 @@ impl Plain {
             let q = q
                 .f_narrow(0, (index * ATTENDING_ROWS) as i64, count)?
                 .f_view([count, kv_heads, -1, head_dim])?;
-            let scores = q
-                .f_matmul(&k.f_permute([0, 2, 3, 1])?)?
-                .f_div_scalar((head_dim as f64).sqrt())?;
+            let products = q.f_matmul(&k.f_permute([0, 2, 3, 1])?)?;
             let last = self
                 .indices(rows.iter().map(|row| row.position))
                 .f_view([count, 1, 1, 1])?;
-            let beyond = Tensor::arange(context as i64, (Kind::Int64, self.device)).f_gt_tensor(&last)?;
-            let weights = scores
-                .f_masked_fill(&beyond, f64::NEG_INFINITY)?
-                .f_softmax(-1, Kind::Float)?;
+            let columns = Tensor::arange(context as i64, (Kind::Int64, self.device));
+            let mut unseen = columns.f_gt_tensor(&last)?;
+            if let Some(window) = self.config.attention[layer].window {
+                unseen = unseen.f_logical_or(&columns.f_le_tensor(&last.f_sub_scalar(window as i64)?)?)?;
+            }
+            let weights = self.attention_weights(layer, &products, &unseen)?;
             parts.push(weights.f_matmul(&v.f_permute([0, 2, 1, 3])?)?.f_reshape([count, -1])?);
         }
         Ok(Tensor::f_cat(&parts, 0)?)
@@ -447,25 +513,79 @@ impl Plain {
     }
 
     fn head_product(&self, work: &PlainWorkspace, rows: &[usize]) -> Result<Tensor> {
-        let x = work.x.f_index_select(0, &self.indices(rows.iter().copied()))?;
-        self.head.product(&rms_norm(&x, &self.norm, self.config.rms_eps)?)
+        self.head_of(&work.x.f_index_select(0, &self.indices(rows.iter().copied()))?)
+    }
+
+    /// What the head makes of the residual stream.
+    fn head_of(&self, x: &Tensor) -> Result<Tensor> {
+        let mut y = self.head.product(&rms_norm(x, &self.norm, self.config.rms_eps)?)?;
+        if self.config.head == Head::Language {
+            let (scale, cap) = (self.config.scales.logits, self.config.caps.logits);
+            if scale != 1.0 {
+                y = y.f_mul_scalar(f64::from(scale))?;
+            }
+            if let Some(cap) = cap {
+                y = soft_capped(&y, cap)?;
+            }
+        }
+        Ok(y)
+    }
+}
+
+/// cap · tanh(x / cap).
+fn soft_capped(x: &Tensor, cap: f32) -> Result<Tensor> {
+    let cap = f64::from(cap);
+    Ok(x.f_div_scalar(cap)?.f_tanh()?.f_mul_scalar(cap)?)
+}
+
+/// cos and sin of rotary angles, `[rows, 1, turned / 2]`.
+struct Turns {
+    cos: Tensor,
+    sin: Tensor,
+    interleaved: bool,
+}
+
+impl Turns {
+    fn new(rotary: &Positions, positions: &[usize], device: tch::Device) -> Result<Self> {
+        let of_position = |&position: &usize| rotary.inverse_frequencies.iter().map(move |f| position as f32 * f);
+        let angles: Vec<f32> = positions.iter().flat_map(of_position).collect();
+        let angles = Tensor::from_slice(&angles)
+            .to_device(device)
+            .f_view([positions.len() as i64, 1, -1])?;
+        let amplitude = f64::from(rotary.amplitude);
+        Ok(Self {
+            cos: angles.f_cos()?.f_mul_scalar(amplitude)?,
+            sin: angles.f_sin()?.f_mul_scalar(amplitude)?,
+            interleaved: rotary.interleaved,
+        })
+    }
+
+    /// Turns heads (arXiv 2104.09864). Of the numbers that are turned, i pairs with i + half, or 2i with 2i + 1. `x` `[rows, heads, head_dim]`.
+    fn rotate(&self, x: &Tensor) -> Result<Tensor> {
+        let (half, width) = (self.cos.size()[2], x.size()[2]);
+        let turned = x.f_narrow(2, 0, 2 * half)?;
+        let [low, high] = match self.interleaved {
+            false => [turned.f_narrow(2, 0, half)?, turned.f_narrow(2, half, half)?],
+            true => [turned.f_slice(2, 0, 2 * half, 2)?, turned.f_slice(2, 1, 2 * half, 2)?],
+        };
+        let pair = [
+            low.f_mul(&self.cos)?.f_sub(&high.f_mul(&self.sin)?)?,
+            high.f_mul(&self.cos)?.f_add(&low.f_mul(&self.sin)?)?,
+        ];
+        let turned = match self.interleaved {
+            false => Tensor::f_cat(&pair, 2)?,
+            true => Tensor::f_stack(&pair, -1)?.f_flatten(2, 3)?,
+        };
+        match width == 2 * half {
+            true => Ok(turned),
+            false => Ok(Tensor::f_cat(&[turned, x.f_narrow(2, 2 * half, width - 2 * half)?], 2)?),
+        }
     }
 }
 
 /// Where a token of a sequence lies in the cache.
 fn slot(blocks: &[u32], position: usize) -> usize {
     blocks[position / BLOCK] as usize * BLOCK + position % BLOCK
-}
-
-/// Turns heads by rotary angles (arXiv 2104.09864); dimension i pairs with i + head_dim/2. `x` `[rows, heads, head_dim]`.
-fn rotate(x: &Tensor, [cos, sin]: &[Tensor; 2]) -> Result<Tensor> {
-    let half = x.size()[2] / 2;
-    let (low, high) = (x.f_narrow(2, 0, half)?, x.f_narrow(2, half, half)?);
-    let turned = [
-        low.f_mul(cos)?.f_sub(&high.f_mul(sin)?)?,
-        high.f_mul(cos)?.f_add(&low.f_mul(sin)?)?,
-    ];
-    Ok(Tensor::f_cat(&turned, 2)?)
 }
 
 /// A tensor's numbers in f32, row by row.

@@ -3,7 +3,8 @@
 //! unexpected or mis-shaped tensor is named before the first number is read. Rows are dequantized on demand, so that
 //! loading never holds a second copy of the model.
 
-use super::config::{Architecture, Head, ModelConfig, Module};
+use super::config::{Head, ModelConfig, Module};
+use super::family::Family;
 use super::gguf::{BlockType, Gguf};
 use super::kernels::Int4Group;
 use super::safetensors::SafetensorsFiles;
@@ -146,10 +147,12 @@ impl Weights {
 
     /// Rows of the matrix `name` in f32, into `out` `[rows, width]`.
     pub fn rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let (place, first) = self.place(name);
+        let rows = first + rows.start..first + rows.end;
         match &self.source {
-            Source::Folder(files) => files.rows(name, rows, out),
+            Source::Folder(files) => files.rows(&place, rows, out),
             Source::Gguf(gguf) => {
-                let own = gguf_name(name);
+                let own = self.gguf_name(&place);
                 if !self.is_permuted(name) {
                     return gguf.dequantize_rows(&own, rows, out);
                 }
@@ -161,6 +164,23 @@ impl Weights {
                 Ok(())
             }
         }
+    }
+
+    /// The tensor in which a module's rows lie, and the first of them: some families have q, k and v, or gate and up, in one.
+    fn place(&self, name: &str) -> (String, usize) {
+        let config = &self.config;
+        for (whole, modules) in config.matrices().filter(|(_, modules)| modules.len() > 1) {
+            let mut first = 0;
+            for module in modules {
+                let own = format!(".{}.", module.name());
+                if name.contains(&own) {
+                    let leaf = whole.rsplit('.').next().unwrap_or(whole);
+                    return (name.replace(&own, &format!(".{leaf}.")), first);
+                }
+                first += config.module_shape(*module)[0];
+            }
+        }
+        (name.to_string(), 0)
     }
 
     /// Where a row lies: llama.cpp stores the two halves of each head's rows of q and k interleaved.
@@ -176,7 +196,7 @@ impl Weights {
 
     /// The size of the groups of a matrix whose 4-bit blocks [`Weights::int4_row`] can give as they are.
     pub fn int4_group(&self, name: &str) -> Option<usize> {
-        let tensor = self.gguf()?.tensor(&gguf_name(name))?;
+        let tensor = self.gguf()?.tensor(&self.gguf_name(&self.place(name).0))?;
         matches!(tensor.block_type, BlockType::Q4_0 | BlockType::Q4_1).then_some(tensor.block_type.layout().weights)
     }
 
@@ -184,10 +204,11 @@ impl Weights {
     /// d · (q − 8) is d · q − 8d, and 8d is exact in half precision.
     pub fn int4_row(&self, name: &str, row: usize, q: &mut [u8], groups: &mut [Int4Group]) -> Result<()> {
         let gguf = self.gguf().expect("asked of a file with 4-bit blocks");
-        let own = gguf_name(name);
+        let (place, first) = self.place(name);
+        let own = self.gguf_name(&place);
         let tensor = gguf.tensor(&own).expect("a tensor with 4-bit blocks");
         let (layout, bytes) = (tensor.block_type.layout(), tensor.row_bytes());
-        let start = self.stored_row(name, row) * bytes;
+        let start = self.stored_row(name, first + row) * bytes;
         let blocks = gguf.raw(&own)?[start..start + bytes].chunks_exact(layout.bytes);
         for ((block, q), group) in blocks.zip(q.chunks_exact_mut(layout.weights)).zip(groups) {
             let half = |at: usize| f16::from_le_bytes([block[at], block[at + 1]]);
@@ -206,14 +227,38 @@ impl Weights {
         Ok(())
     }
 
-    /// A whole tensor in f32.
+    /// A norm's weight, as it multiplies.
+    pub fn norm(&self, name: &str) -> Result<Vec<f32>> {
+        let mut weight = self.read(&format!("{name}.weight"))?;
+        // llama.cpp's converter has added it already.
+        let offset = match self.source {
+            Source::Folder(_) => self.config.family.norm_offset,
+            Source::Gguf(_) => 0.0,
+        };
+        if offset != 0.0 {
+            weight.iter_mut().for_each(|w| *w += offset);
+        }
+        Ok(weight)
+    }
+
+    /// A whole tensor in f32, or a module's part of one.
+    ///
+    /// # Panics
+    /// When there is no such tensor: a bug of the caller.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        let shape = &self.found()[name];
+        let shape = self.found().get(name).cloned().unwrap_or_else(|| {
+            // A part of a tensor that holds several modules.
+            let mut modules = Module::ALL.into_iter();
+            let module = modules.find(|module| name.contains(&format!(".{}.", module.name())));
+            self.config
+                .module_shape(module.expect("a tensor of the model"))
+                .to_vec()
+        });
         let mut out = vec![0.0; shape.iter().product()];
         match &self.source {
             // A vector is one row to GGUF, and one row a number here; only a permuted one needs care.
             Source::Gguf(gguf) if shape.len() == 1 => {
-                let stored = gguf.dequantize(&gguf_name(name))?;
+                let stored = gguf.dequantize(&self.gguf_name(name))?;
                 for (row, out) in out.iter_mut().enumerate() {
                     *out = stored[self.stored_row(name, row)];
                 }
@@ -224,7 +269,8 @@ impl Weights {
     }
 
     fn is_permuted(&self, name: &str) -> bool {
-        self.config.architecture == Architecture::Llama && (name.contains(".q_proj.") || name.contains(".k_proj."))
+        let form = self.config.family.gguf.as_ref();
+        form.is_some_and(|form| form.is_permuted) && (name.contains(".q_proj.") || name.contains(".k_proj."))
     }
 
     /// Every tensor that the model has by Hugging Face's name, with its shape.
@@ -234,7 +280,7 @@ impl Weights {
             Source::Gguf(gguf) => {
                 let named = gguf
                     .tensors()
-                    .map(|info| (hugging_face_name(&info.name), info.shape.clone()));
+                    .map(|info| (hugging_face_name(self.config.family, &info.name), info.shape.clone()));
                 named.collect()
             }
         }
@@ -292,7 +338,7 @@ impl Weights {
     fn foreign_names(&self) -> Vec<String> {
         let names = self.gguf().into_iter().flat_map(Gguf::tensors).map(|info| &info.name);
         names
-            .filter(|name| gguf_name(&hugging_face_name(name)) != **name)
+            .filter(|name| self.gguf_name(&hugging_face_name(self.config.family, name)) != **name)
             .map(|name| format!("`{name}` is no name in GGUF"))
             .collect()
     }
@@ -305,18 +351,29 @@ impl Weights {
         ]);
         expected.insert(c.head_name().into(), c.head_shape().to_vec());
         for layer in 0..c.layers {
-            for norm in ["input_layernorm", "post_attention_layernorm"] {
-                expected.insert(format!("model.layers.{layer}.{norm}.weight"), vec![c.hidden]);
+            let mut insert = |name: String, shape: Vec<usize>| expected.insert(name, shape);
+            for (_, norm) in c.family.norms.named() {
+                insert(format!("model.layers.{layer}.{norm}.weight"), vec![c.hidden]);
+            }
+            for (norm, width) in QK_NORMS.iter().zip(c.qk_norm_widths().into_iter().flatten()) {
+                insert(format!("model.layers.{layer}.{norm}.weight"), vec![width]);
             }
             for module in Module::ALL {
                 let shape = c.module_shape(module);
                 if self.has_bias(module) {
-                    expected.insert(format!("{}.bias", module.path(layer)), vec![shape[0]]);
+                    insert(format!("{}.bias", module.path(layer)), vec![shape[0]]);
                 }
-                expected.insert(format!("{}.weight", module.path(layer)), shape.to_vec());
+                // The modules of one tensor come in its order, so the last of them says how high it is.
+                let (name, first) = self.place(&format!("{}.weight", module.path(layer)));
+                insert(name, vec![first + shape[0], shape[1]]);
             }
         }
         expected
+    }
+
+    /// GGUF's name of a tensor.
+    fn gguf_name(&self, name: &str) -> String {
+        gguf_name(self.config.family, name)
     }
 
     /// Whether this module carries a bias.
@@ -329,45 +386,28 @@ impl Weights {
     }
 }
 
-/// GGUF's and Hugging Face's words for the same thing.
-const NAMES: [(&str, &str); 12] = [
-    ("token_embd", "model.embed_tokens"),
-    ("output_norm", "model.norm"),
-    ("output", "lm_head"),
-    ("attn_norm", "input_layernorm"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
+/// The norms of queries and of keys, by their names in a Hugging Face folder.
+pub(super) const QK_NORMS: [&str; 2] = ["self_attn.q_norm", "self_attn.k_norm"];
 
-fn gguf_name(name: &str) -> String {
+fn gguf_name(family: &Family, name: &str) -> String {
     let (prefix, rest) = match name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) {
         Some((layer, rest)) => (format!("blk.{layer}."), rest),
         None => (String::new(), name),
     };
     let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let stem = NAMES
-        .iter()
-        .find(|(_, theirs)| *theirs == stem)
-        .map_or(stem, |(own, _)| own);
+    let mut names = family.tensor_names();
+    let stem = names.find(|(_, theirs)| *theirs == stem).map_or(stem, |(own, _)| own);
     format!("{prefix}{stem}.{kind}")
 }
 
-fn hugging_face_name(name: &str) -> String {
+fn hugging_face_name(family: &Family, name: &str) -> String {
     let (prefix, rest) = match name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) {
         Some((layer, rest)) => (format!("model.layers.{layer}."), rest),
         None => (String::new(), name),
     };
     let (stem, kind) = rest.rsplit_once('.').unwrap_or((rest, ""));
-    let stem = NAMES
-        .iter()
-        .find(|(own, _)| *own == stem)
-        .map_or(stem, |(_, theirs)| theirs);
+    let mut names = family.tensor_names();
+    let stem = names.find(|(own, _)| *own == stem).map_or(stem, |(_, theirs)| theirs);
     format!("{prefix}{stem}.{kind}")
 }
 
@@ -388,8 +428,9 @@ mod tests {
             ("output.weight", "lm_head.weight"),
             ("rope_freqs.weight", "rope_freqs.weight"),
         ] {
-            assert_eq!(hugging_face_name(gguf), ours);
-            assert_eq!(gguf_name(ours), gguf);
+            let family = Family::of_model_type("llama").expect("a family");
+            assert_eq!(hugging_face_name(family, gguf), ours);
+            assert_eq!(gguf_name(family, ours), gguf);
         }
     }
 }

@@ -528,7 +528,8 @@ impl Objective for Alignment {
     }
 
     fn export(&self, theta: &[f64], directory: &Path) -> Result<()> {
-        self.space.write(theta, directory, &self.base_name)
+        self.space
+            .write(theta, directory, self.opened.weights.config(), &self.base_name)
     }
 
     fn labels(&self) -> Result<Labels> {

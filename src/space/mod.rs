@@ -19,7 +19,7 @@ use crate::adapter::peft::PeftAdapter;
 use crate::adapter::{AdapterBank, Basis, Factors, Tie};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
-use crate::model::{SidePaths, Transformer};
+use crate::model::{ModelConfig, SidePaths, Transformer};
 use crate::search::{Layout, Slot};
 use crate::seed::Seed;
 pub use config::SpaceConfig;
@@ -252,9 +252,9 @@ impl Space {
 
     /// Writes one candidate: its adapter as PEFT does, and where they are searched, its settings of generation as
     /// transformers does, in `generation_config.json`.
-    pub fn write(&self, theta: &[f64], directory: &Path, base_model: &str) -> Result<()> {
+    pub fn write(&self, theta: &[f64], directory: &Path, model: &ModelConfig, base_model: &str) -> Result<()> {
         if !self.bases.is_empty() {
-            self.export(theta).write(directory, base_model)?;
+            self.export(theta).write_for(model, directory, base_model)?;
         }
         if !self.decoding.is_empty() {
             let mut config = serde_json::Map::from_iter([("do_sample".to_string(), true.into())]);

@@ -154,7 +154,7 @@ pub fn train(
     let peft = trainer.lora.to_peft()?;
     // First what was learned from, so that there is no adapter without it; the adapter's own config comes last.
     learned.write(&adapter)?;
-    peft.write(&adapter, &config.model.path.to_string_lossy())?;
+    peft.write_for(weights.config(), &adapter, &config.model.path.to_string_lossy())?;
     say(&format!(
         "warm start: held-out loss {:.4} → {:.4} after {} steps",
         learned.validation_loss_before, learned.validation_loss, learned.steps

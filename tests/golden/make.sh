@@ -29,6 +29,7 @@ fi
 
 "$venv/bin/python" make.py
 "$venv/bin/python" make_gguf.py
+"$venv/bin/python" make_families.py
 "$venv/bin/python" make_peft.py
 "$venv/bin/python" make_reward_models.py
 "$venv/bin/python" make_warm_start.py

@@ -5,8 +5,10 @@
 use essa::adapter::peft::PeftAdapter;
 use essa::config::RunConfig;
 use essa::error::{Error, Result};
-use essa::model::config::Architecture;
+use essa::model::Family;
+use essa::model::config::{Caps, LayerAttention, Scales};
 use essa::model::gguf::Gguf;
+use essa::model::kernels::Activation;
 use essa::model::kernels::Int4Group;
 use essa::model::safetensors::SafetensorsFiles;
 use essa::model::{Head, ModelConfig, Module, Weights};
@@ -318,7 +320,7 @@ fn render(template: &ChatTemplate) -> Option<String> {
 /// The model that the adapters are for: two layers, hidden size 4.
 fn small_model() -> ModelConfig {
     ModelConfig {
-        architecture: Architecture::Llama,
+        family: Family::of_model_type("llama").expect("a family"),
         hidden: 4,
         layers: 2,
         heads: 2,
@@ -333,7 +335,16 @@ fn small_model() -> ModelConfig {
         qkv_bias: false,
         o_bias: false,
         mlp_bias: false,
-        inverse_frequencies: vec![1.0],
+        activation: Activation::Silu,
+        scales: Scales {
+            embedding: 1.0,
+            attention: 0.5_f32.sqrt(),
+            residual: 1.0,
+            logits: 1.0,
+        },
+        caps: Caps::default(),
+        rotary: Vec::new(),
+        attention: vec![LayerAttention::default(); 2],
         eos: Vec::new(),
     }
 }

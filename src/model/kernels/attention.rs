@@ -6,8 +6,8 @@
 //! that runs over the dimensions, and the query heads that share a key head read it once.
 
 use super::for_row_numbers;
-use super::rows::RopeAngles;
-use super::simd::{exp, map_sum, max, simd};
+use super::rows::{QkNorm, RopeAngles};
+use super::simd::{exp, map_sum, max, simd, tanh};
 use super::view::Shared;
 use half::bf16;
 use serde::{Deserialize, Serialize};
@@ -83,25 +83,45 @@ pub struct RowAddress<'a> {
     pub position: usize,
 }
 
-/// Turns queries and keys by their rotary angles (arXiv 2104.09864), in place, and writes keys and values of all rows to
-/// the cache. `qkv` `[rows, (heads + 2·kv_heads) · head_dim]`.
-pub fn rotate_and_store(qkv: &mut [f32], cache: &mut KvLayer, rows: &[RowAddress], angles: &RopeAngles) {
+/// What makes weights of the products of queries and keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// They are multiplied by this.
+    pub scale: f32,
+    /// And held within ±cap, by cap · tanh(x / cap).
+    pub cap: Option<f32>,
+    /// A row reads so many positions, the last of them its own; all before it where there is no window.
+    pub window: Option<usize>,
+}
+
+/// What happens to queries and keys before they meet.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn<'a> {
+    /// Their norm.
+    pub norm: Option<QkNorm<'a>>,
+    /// Their rotary angles; none in a layer without positions.
+    pub angles: Option<&'a RopeAngles>,
+}
+
+/// Normalises queries and keys and turns them by their rotary angles (arXiv 2104.09864), in place, and writes keys and values of
+/// all rows to the cache. `qkv` `[rows, (heads + 2·kv_heads) · head_dim]`.
+pub fn rotate_and_store(qkv: &mut [f32], cache: &mut KvLayer, rows: &[RowAddress], turn: Turn) {
     let (kv_heads, head_dim) = (cache.kv_heads, cache.head_dim);
     match &mut cache.numbers {
         Numbers::F32(numbers) => store(
             qkv,
             Target::new(numbers, None, kv_heads, head_dim),
             rows,
-            angles,
+            turn,
             |x, _| x,
         ),
         Numbers::Bf16(numbers) => {
             let target = Target::new(numbers, None, kv_heads, head_dim);
-            store(qkv, target, rows, angles, |x, _| bf16::from_f32(x));
+            store(qkv, target, rows, turn, |x, _| bf16::from_f32(x));
         }
         Numbers::Int8(numbers) => {
             let target = Target::new(numbers, Some(&mut cache.scales), kv_heads, head_dim);
-            store(qkv, target, rows, angles, |x, inverse| {
+            store(qkv, target, rows, turn, |x, inverse| {
                 (x * inverse).round_ties_even() as i8
             });
         }
@@ -131,55 +151,57 @@ fn store<T: Copy + Send>(
     qkv: &mut [f32],
     target: Target<T>,
     rows: &[RowAddress],
-    angles: &RopeAngles,
+    turn: Turn,
     convert: impl Fn(f32, f32) -> T + Sync,
 ) {
     let (kv_heads, head_dim) = (target.kv_heads, target.head_dim);
     let width = qkv.len() / rows.len().max(1);
     let heads = width / head_dim - 2 * kv_heads;
     let qkv = Shared::new(qkv);
-    for_row_numbers(
-        rows.len(),
-        || (),
-        |_, row| {
-            // SAFETY: every row is given to one task.
-            let numbers = unsafe { qkv.part(row * width..(row + 1) * width) };
-            angles.rotate(row, &mut numbers[..(heads + kv_heads) * head_dim]);
-            let RowAddress { blocks, position } = rows[row];
-            let (block, token) = (blocks[position / BLOCK] as usize, position % BLOCK);
-            for kv_head in 0..kv_heads {
-                let place = block * kv_heads + kv_head;
-                let start = place * 2 * BLOCK * head_dim;
-                let key = &numbers[(heads + kv_head) * head_dim..][..head_dim];
-                let value = &numbers[(heads + kv_heads + kv_head) * head_dim..][..head_dim];
-                let mut inverses = [1.0; 2];
-                if let Some(scales) = &target.scales {
-                    for (which, vector) in [key, value].into_iter().enumerate() {
-                        let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-                        let at = (place * 2 + which) * BLOCK + token;
-                        // SAFETY: one token's scale; a token of a block is written by one row of a batch.
-                        unsafe { scales.set(at, largest / 127.0) };
-                        inverses[which] = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-                    }
-                }
-                for (dim, key) in key.iter().enumerate() {
-                    let at = start + dim * BLOCK + token;
-                    // SAFETY: one number of this token.
-                    unsafe { target.numbers.set(at, convert(*key, inverses[0])) };
-                }
-                let at = start + (BLOCK + token) * head_dim;
-                // SAFETY: this token's value.
-                let to = unsafe { target.numbers.part(at..at + head_dim) };
-                for (to, value) in to.iter_mut().zip(value) {
-                    *to = convert(*value, inverses[1]);
+    for_row_numbers(rows.len(), Vec::new, |scratch: &mut Vec<f32>, row| {
+        // SAFETY: every row is given to one task.
+        let numbers = unsafe { qkv.part(row * width..(row + 1) * width) };
+        if let Some(norm) = turn.norm {
+            let (queries, keys) = numbers[..(heads + kv_heads) * head_dim].split_at_mut(heads * head_dim);
+            norm.apply(queries, keys, scratch);
+        }
+        if let Some(angles) = turn.angles {
+            angles.rotate(row, &mut numbers[..(heads + kv_heads) * head_dim], head_dim);
+        }
+        let RowAddress { blocks, position } = rows[row];
+        let (block, token) = (blocks[position / BLOCK] as usize, position % BLOCK);
+        for kv_head in 0..kv_heads {
+            let place = block * kv_heads + kv_head;
+            let start = place * 2 * BLOCK * head_dim;
+            let key = &numbers[(heads + kv_head) * head_dim..][..head_dim];
+            let value = &numbers[(heads + kv_heads + kv_head) * head_dim..][..head_dim];
+            let mut inverses = [1.0; 2];
+            if let Some(scales) = &target.scales {
+                for (which, vector) in [key, value].into_iter().enumerate() {
+                    let largest = vector.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+                    let at = (place * 2 + which) * BLOCK + token;
+                    // SAFETY: one token's scale; a token of a block is written by one row of a batch.
+                    unsafe { scales.set(at, largest / 127.0) };
+                    inverses[which] = if largest > 0.0 { 127.0 / largest } else { 0.0 };
                 }
             }
-        },
-    );
+            for (dim, key) in key.iter().enumerate() {
+                let at = start + dim * BLOCK + token;
+                // SAFETY: one number of this token.
+                unsafe { target.numbers.set(at, convert(*key, inverses[0])) };
+            }
+            let at = start + (BLOCK + token) * head_dim;
+            // SAFETY: this token's value.
+            let to = unsafe { target.numbers.part(at..at + head_dim) };
+            for (to, value) in to.iter_mut().zip(value) {
+                *to = convert(*value, inverses[1]);
+            }
+        }
+    });
 }
 
-/// softmax(q kᵀ / √head_dim) v for one row over its own sequence. `query` and `out` `[heads · head_dim]`.
-pub fn attend_row(query: &[f32], cache: &KvLayer, row: RowAddress, out: &mut [f32]) {
+/// softmax(scale · q kᵀ) v for one row over its own sequence. `query` and `out` `[heads · head_dim]`.
+pub fn attend_row(query: &[f32], cache: &KvLayer, row: RowAddress, attention: Attention, out: &mut [f32]) {
     thread_local! {
         /// The scores of one group of heads, `[4, context]`.
         static SCORES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -187,9 +209,9 @@ pub fn attend_row(query: &[f32], cache: &KvLayer, row: RowAddress, out: &mut [f3
     SCORES.with_borrow_mut(|scores| {
         scores.resize(HEADS_AT_ONCE * row.blocks.len() * BLOCK, 0.0);
         match &cache.numbers {
-            Numbers::F32(numbers) => attend(query, numbers, cache, row, scores, out),
-            Numbers::Bf16(numbers) => attend(query, numbers, cache, row, scores, out),
-            Numbers::Int8(numbers) => attend(query, numbers, cache, row, scores, out),
+            Numbers::F32(numbers) => attend(query, numbers, cache, row, attention, scores, out),
+            Numbers::Bf16(numbers) => attend(query, numbers, cache, row, attention, scores, out),
+            Numbers::Int8(numbers) => attend(query, numbers, cache, row, attention, scores, out),
         }
     });
 }
@@ -199,7 +221,7 @@ const HEADS_AT_ONCE: usize = 4;
 
 simd! {
     fn attend<T: IntoF32>(
-        query: &[f32], numbers: &[T], cache: &KvLayer, row: RowAddress, scores: &mut [f32], out: &mut [f32],
+        query: &[f32], numbers: &[T], cache: &KvLayer, row: RowAddress, attention: Attention, scores: &mut [f32], out: &mut [f32],
     ) {
         let group = query.len() / (cache.kv_heads * cache.head_dim);
         let width = group * cache.head_dim;
@@ -212,10 +234,10 @@ simd! {
                 let part = head * cache.head_dim..(head + heads) * cache.head_dim;
                 let (query, out) = (&query[part.clone()], &mut out[part]);
                 match heads {
-                    1 => attend_heads::<T, 1>(query, numbers, cache, kv_head, row, scores, out),
-                    2 => attend_heads::<T, 2>(query, numbers, cache, kv_head, row, scores, out),
-                    3 => attend_heads::<T, 3>(query, numbers, cache, kv_head, row, scores, out),
-                    _ => attend_heads::<T, 4>(query, numbers, cache, kv_head, row, scores, out),
+                    1 => attend_heads::<T, 1>(query, numbers, cache, kv_head, row, attention, scores, out),
+                    2 => attend_heads::<T, 2>(query, numbers, cache, kv_head, row, attention, scores, out),
+                    3 => attend_heads::<T, 3>(query, numbers, cache, kv_head, row, attention, scores, out),
+                    _ => attend_heads::<T, 4>(query, numbers, cache, kv_head, row, attention, scores, out),
                 }
                 head += heads;
             }
@@ -225,20 +247,25 @@ simd! {
 
 /// `HEADS` query heads on one key head. `query` and `out` `[HEADS · head_dim]`.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn attend_heads<T: IntoF32, const HEADS: usize>(
     query: &[f32],
     numbers: &[T],
     cache: &KvLayer,
     kv_head: usize,
     row: RowAddress,
+    attention: Attention,
     scores: &mut [f32],
     out: &mut [f32],
 ) {
     let head_dim = cache.head_dim;
-    let context = row.position + 1;
-    let blocks = &row.blocks[..context.div_ceil(BLOCK)];
+    let end = row.position + 1;
+    // Blocks before the window are not looked at, and of its first block not the tokens before it.
+    let start = attention.window.map_or(0, |window| end.saturating_sub(window));
+    let (blocks, skipped) = (&row.blocks[start / BLOCK..end.div_ceil(BLOCK)], start % BLOCK);
+    let context = end - start / BLOCK * BLOCK;
     let stride = blocks.len() * BLOCK;
-    let root = 1.0 / (head_dim as f32).sqrt();
+    let root = attention.scale;
     let place = |block: u32| block as usize * cache.kv_heads + kv_head;
     let queries: [&[f32]; HEADS] = std::array::from_fn(|head| &query[head * head_dim..][..head_dim]);
     for (index, &block) in blocks.iter().enumerate() {
@@ -267,7 +294,12 @@ fn attend_heads<T: IntoF32, const HEADS: usize>(
         }
     }
     for head in 0..HEADS {
-        let scores = &mut scores[head * stride..][..context];
+        let scores = &mut scores[head * stride..][skipped..context];
+        if let Some(cap) = attention.cap {
+            for score in scores.iter_mut() {
+                *score = cap * tanh(*score / cap);
+            }
+        }
         let largest = max(scores);
         let sum = map_sum(scores, |score| exp(score - largest));
         let inverse = 1.0 / sum;
@@ -277,6 +309,7 @@ fn attend_heads<T: IntoF32, const HEADS: usize>(
     }
     out.fill(0.0);
     for (index, &block) in blocks.iter().enumerate() {
+        let first = if index == 0 { skipped } else { 0 };
         let tokens = BLOCK.min(context - index * BLOCK);
         let values = &numbers[(place(block) * 2 + 1) * BLOCK * head_dim..][..tokens * head_dim];
         let mut weights = [[0.0_f32; BLOCK]; HEADS];
@@ -297,7 +330,7 @@ fn attend_heads<T: IntoF32, const HEADS: usize>(
                     .first_chunk()
                     .expect("a block of dimensions")
             });
-            for token in 0..tokens {
+            for token in first..tokens {
                 let values: &[T; BLOCK] = values[token * head_dim + dim..]
                     .first_chunk()
                     .expect("a block of dimensions");
@@ -313,7 +346,7 @@ fn attend_heads<T: IntoF32, const HEADS: usize>(
             }
         }
         for dim in whole..head_dim {
-            for token in 0..tokens {
+            for token in first..tokens {
                 let value = values[token * head_dim + dim].widen();
                 for head in 0..HEADS {
                     let out = &mut out[head * head_dim + dim];

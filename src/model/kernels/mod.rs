@@ -28,15 +28,17 @@ mod view;
 mod vnni;
 
 pub use adapter::{Core, Side, SidePath};
-pub use attention::{BLOCK, KvKind, KvLayer, RowAddress, attend_row, rotate_and_store};
+pub use attention::{Attention, BLOCK, KvKind, KvLayer, RowAddress, Turn, attend_row, rotate_and_store};
 pub use input::{Form, Input};
-pub use output::{Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product};
+pub use output::{
+    Activation, Finish, float_gated_product, float_product, packed_argmax, packed_gated_product, packed_product,
+};
 pub use packed::{Int4Group, PackedWeight};
 pub use panel::PANEL;
 pub use quantized::QuantizedRows;
 pub use rows::{
-    RopeAngles, Softmax, argmax, log_probability, quantize_weights, rms_norm_row, softmax_span_sums, softmax_weights,
-    span_maxima,
+    QkNorm, RopeAngles, Softmax, add_branch, argmax, log_probability, quantize_weights, rms_norm_row, soft_cap,
+    softmax_span_sums, softmax_weights, span_maxima,
 };
 pub use tile::Tile;
 pub use view::{Frozen, View, borrowed, empty, slice, slice_mut};

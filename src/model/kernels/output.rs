@@ -6,7 +6,7 @@ use super::for_row_numbers;
 use super::input::Input;
 use super::packed::{PackedWeight, products};
 use super::panel::{PANEL, Piece, Sink};
-use super::simd::{exp, simd};
+use super::simd::{exp, simd, tanh};
 use super::view::Shared;
 use rayon::prelude::*;
 
@@ -54,15 +54,65 @@ impl Sink for FinishedRows<'_> {
     }
 }
 
-/// SwiGLU's middle (arXiv 2002.05202): out = silu(gate's product) · up's product. `out` `[rows, intermediate]`. The side
-/// paths are gate's, and then up's as if its outputs followed gate's.
-pub fn packed_gated_product(weights: [&PackedWeight; 2], input: &Input, finish: [Finish; 2], out: &mut [f32]) {
+/// What the gate of a feed-forward block goes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x · sigmoid(x).
+    Silu,
+    /// x · Φ(x), Φ by its tanh approximation.
+    GeluTanh,
+}
+
+/// An activation as a type, so that each has loops of its own.
+trait Gate: Copy + Sync {
+    fn of(self, x: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Silu;
+
+impl Gate for Silu {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        x / (1.0 + exp(-x))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct GeluTanh;
+
+impl Gate for GeluTanh {
+    #[inline(always)]
+    fn of(self, x: f32) -> f32 {
+        // √(2 / π).
+        let inner = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+        0.5 * x * (1.0 + tanh(inner))
+    }
+}
+
+/// The middle of a gated block (SwiGLU's, arXiv 2002.05202): out = activation(gate's product) · up's product. `out` `[rows,
+/// intermediate]`. The side paths are gate's, and then up's as if its outputs followed gate's.
+pub fn packed_gated_product(
+    weights: [&PackedWeight; 2],
+    input: &Input,
+    finish: [Finish; 2],
+    activation: Activation,
+    out: &mut [f32],
+) {
+    match activation {
+        Activation::Silu => packed_gate(Silu, weights, input, finish, out),
+        Activation::GeluTanh => packed_gate(GeluTanh, weights, input, finish, out),
+    }
+}
+
+fn packed_gate(gate: impl Gate, weights: [&PackedWeight; 2], input: &Input, finish: [Finish; 2], out: &mut [f32]) {
     let width = weights[0].shape()[0];
     let out = Shared::new(out);
     products(
         &weights,
         input.quantized(),
         &GatedRows {
+            gate,
             input,
             finish,
             out,
@@ -72,14 +122,15 @@ pub fn packed_gated_product(weights: [&PackedWeight; 2], input: &Input, finish: 
 }
 
 /// Rows `[rows, width]` that take a piece of gate, and then the same piece of up.
-struct GatedRows<'a> {
+struct GatedRows<'a, G> {
+    gate: G,
     input: &'a Input,
     finish: [Finish<'a>; 2],
     out: Shared<'a, f32>,
     width: usize,
 }
 
-impl Sink for GatedRows<'_> {
+impl<G: Gate> Sink for GatedRows<'_, G> {
     #[inline(always)]
     fn take(&self, Piece { matrix, first, .. }: Piece, row: usize, values: &mut [f32]) {
         let at = row * self.width + first;
@@ -99,38 +150,43 @@ impl Sink for GatedRows<'_> {
             <&[f32; PANEL]>::try_from(&*up),
         ) {
             for (out, up) in out.iter_mut().zip(up) {
-                *out = silu(*out) * up;
+                *out = self.gate.of(*out) * up;
             }
             return;
         }
         for (out, up) in out.iter_mut().zip(up) {
-            *out = silu(*out) * *up;
+            *out = self.gate.of(*out) * *up;
         }
     }
 }
 
 /// The same for products that somebody else computed. `gate`, `up` and `out` `[rows, intermediate]`.
-pub fn float_gated_product(gate: &[f32], up: &[f32], input: &Input, finish: [Finish; 2], out: &mut [f32]) {
+pub fn float_gated_product(
+    gate: &[f32],
+    up: &[f32],
+    input: &Input,
+    finish: [Finish; 2],
+    activation: Activation,
+    out: &mut [f32],
+) {
     float_product_at(gate, input, finish[0], 0, out);
     let width = gate.len() / input.shape()[0].max(1);
     let mut finished = vec![0.0; up.len()];
     float_product_at(up, input, finish[1], width, &mut finished);
     out.par_chunks_mut(width)
         .zip(finished.par_chunks(width))
-        .for_each(|(out, up)| gate_row(out, up));
+        .for_each(|(out, up)| match activation {
+            Activation::Silu => gate_row(Silu, out, up),
+            Activation::GeluTanh => gate_row(GeluTanh, out, up),
+        });
 }
 
 simd! {
-    fn gate_row(gate: &mut [f32], up: &[f32]) {
-        for (gate, up) in gate.iter_mut().zip(up) {
-            *gate = silu(*gate) * up;
+    fn gate_row<G: Gate>(gate: G, row: &mut [f32], up: &[f32]) {
+        for (x, up) in row.iter_mut().zip(up) {
+            *x = gate.of(*x) * up;
         }
     }
-}
-
-#[inline(always)]
-fn silu(x: f32) -> f32 {
-    x / (1.0 + exp(-x))
 }
 
 /// The same for W x that somebody else computed. `product` and `out` `[rows, out]`.

@@ -1,7 +1,9 @@
 //! Everything that happens to one row on its own: normalisation, quantization, the gated activation, rotary positions,
 //! the log-probability of a token, and what a token is drawn by.
 
-use super::simd::{LANES, dot, exp, map_sum, max, simd};
+use super::for_row_numbers;
+use super::simd::{LANES, dot, exp, map_sum, max, simd, tanh};
+use super::view::Shared;
 
 simd! {
     /// RMSNorm (arXiv 1910.07467): x · w / √(mean(x²) + ε). All `[width]`.
@@ -86,40 +88,54 @@ simd! {
     }
 }
 
-/// cos and sin of the angles of rotary positions (arXiv 2104.09864) for the rows of one batch, `[rows, head_dim / 2]`
-/// each: made once a batch and used by every layer.
+/// cos and sin of the angles of rotary positions (arXiv 2104.09864) for the rows of one batch, `[rows, turned / 2]`
+/// each: made once a batch and used by every layer of one kind.
 #[derive(Clone, Debug)]
 pub struct RopeAngles {
     half: usize,
+    interleaved: bool,
     cos: Vec<f32>,
     sin: Vec<f32>,
 }
 
 impl RopeAngles {
-    /// Angles are position · inverse frequency in f32, as in the reference implementations.
-    pub fn new(inverse_frequencies: &[f32], positions: impl Iterator<Item = usize>) -> Self {
+    /// Angles are position · inverse frequency in f32, as in the reference implementations; cos and sin are multiplied by
+    /// `amplitude`. Dimension i of the turned ones pairs with i + turned / 2, as Hugging Face lays them out, or, where they are
+    /// `interleaved`, 2i with 2i + 1.
+    pub fn new(
+        inverse_frequencies: &[f32],
+        amplitude: f32,
+        interleaved: bool,
+        positions: impl Iterator<Item = usize>,
+    ) -> Self {
         let angles = positions.flat_map(|p| inverse_frequencies.iter().map(move |f| f64::from(p as f32 * f)));
-        let (cos, sin) = angles.map(|angle| (angle.cos() as f32, angle.sin() as f32)).unzip();
+        let (cos, sin) = angles
+            .map(|angle| (angle.cos() as f32 * amplitude, angle.sin() as f32 * amplitude))
+            .unzip();
         Self {
             half: inverse_frequencies.len(),
+            interleaved,
             cos,
             sin,
         }
     }
 
-    /// Turns heads by a row's angles; dimension i pairs with i + head_dim/2, as Hugging Face lays them out. `heads`
-    /// `[heads · head_dim]`.
-    pub(super) fn rotate(&self, row: usize, heads: &mut [f32]) {
+    /// Turns heads by a row's angles: of each head the first `2 · half` numbers, and not those behind. `heads` `[heads · head_dim]`.
+    pub(super) fn rotate(&self, row: usize, heads: &mut [f32], head_dim: usize) {
         let at = row * self.half..(row + 1) * self.half;
-        rotate_row(heads, &self.cos[at.clone()], &self.sin[at]);
+        let (cos, sin) = (&self.cos[at.clone()], &self.sin[at]);
+        match self.interleaved {
+            false => rotate_row(heads, head_dim, cos, sin),
+            true => rotate_pairs(heads, head_dim, cos, sin),
+        }
     }
 }
 
 simd! {
-    fn rotate_row(heads: &mut [f32], cos: &[f32], sin: &[f32]) {
+    fn rotate_row(heads: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
         let half = cos.len();
-        for head in heads.chunks_exact_mut(2 * half) {
-            let (low, high) = head.split_at_mut(half);
+        for head in heads.chunks_exact_mut(head_dim) {
+            let (low, high) = head[..2 * half].split_at_mut(half);
             for i in 0..half {
                 let (a, b) = (low[i], high[i]);
                 low[i] = a * cos[i] - b * sin[i];
@@ -127,6 +143,75 @@ simd! {
             }
         }
     }
+}
+
+simd! {
+    fn rotate_pairs(heads: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32]) {
+        for head in heads.chunks_exact_mut(head_dim) {
+            let pairs = head.as_chunks_mut::<2>().0;
+            for ((pair, cos), sin) in pairs.iter_mut().zip(cos).zip(sin) {
+                let [a, b] = *pair;
+                *pair = [a * cos - b * sin, b * cos + a * sin];
+            }
+        }
+    }
+}
+
+simd! {
+    /// Each number held within ±cap: cap · tanh(x / cap).
+    pub fn soft_cap(x: &mut [f32], cap: f32) {
+        for x in x {
+            *x = cap * tanh(*x / cap);
+        }
+    }
+}
+
+/// RMSNorm of a row of queries and keys before they are turned.
+#[derive(Clone, Copy, Debug)]
+pub struct QkNorm<'a> {
+    /// Of queries: `[head_dim]` for each head by itself, or the width of all.
+    pub q: &'a [f32],
+    /// Of keys.
+    pub k: &'a [f32],
+    /// ε.
+    pub eps: f32,
+}
+
+impl QkNorm<'_> {
+    /// `queries` and `keys` are whole rows.
+    pub(super) fn apply(&self, queries: &mut [f32], keys: &mut [f32], scratch: &mut Vec<f32>) {
+        for (vectors, weight) in [(queries, self.q), (keys, self.k)] {
+            scratch.resize(weight.len(), 0.0);
+            for vector in vectors.chunks_exact_mut(weight.len()) {
+                rms_norm_row(vector, weight, self.eps, scratch);
+                vector.copy_from_slice(scratch);
+            }
+        }
+    }
+}
+
+/// A branch joins the residual stream: x += scale · branch, the branch normalised before where it has a norm (its weight and ε).
+/// Both `[rows, width]`.
+pub fn add_branch(x: &mut [f32], branch: &[f32], width: usize, norm: Option<(&[f32], f32)>, scale: f32) {
+    let rows = x.len() / width;
+    let x = Shared::new(x);
+    for_row_numbers(
+        rows,
+        || vec![0.0; width],
+        |scratch: &mut Vec<f32>, row| {
+            let branch = &branch[row * width..][..width];
+            let branch = match norm {
+                None => branch,
+                Some((weight, eps)) => {
+                    rms_norm_row(branch, weight, eps, scratch);
+                    scratch
+                }
+            };
+            // SAFETY: every row is given to one task.
+            let x = unsafe { x.part(row * width..(row + 1) * width) };
+            x.iter_mut().zip(branch).for_each(|(x, y)| *x += scale * y);
+        },
+    );
 }
 
 simd! {
@@ -285,11 +370,11 @@ mod tests {
 
     #[test]
     fn a_rotation_keeps_lengths_and_position_zero_is_none() {
-        let angles = RopeAngles::new(&[1.0, 0.1], [0, 7].into_iter());
+        let angles = RopeAngles::new(&[1.0, 0.1], 1.0, false, [0, 7].into_iter());
         let x = random(8, 6);
         let (mut still, mut turned) = (x.clone(), x.clone());
-        angles.rotate(0, &mut still);
-        angles.rotate(1, &mut turned);
+        angles.rotate(0, &mut still, 4);
+        angles.rotate(1, &mut turned, 4);
         assert_eq!(still, x);
         assert_ne!(turned, x);
         let norm = |head: &[f32]| head.iter().map(|x| x * x).sum::<f32>().sqrt();

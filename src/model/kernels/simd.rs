@@ -121,9 +121,36 @@ pub fn exp(x: f32) -> f32 {
     y * f32::from_bits(((half + 127) as u32) << 23) * f32::from_bits(((n - half + 127) as u32) << 23)
 }
 
+/// tanh x to about one unit in the last place (Cephes' tanhf: a polynomial near 0, by the exponential elsewhere).
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let z = x * x;
+    let mut p = -5.704_988_7e-3_f32;
+    p = p.mul_add(z, 2.063_909e-2);
+    p = p.mul_add(z, -5.373_971_6e-2);
+    p = p.mul_add(z, 1.333_144_2e-1);
+    p = p.mul_add(z, -3.333_328e-1);
+    let near = (p * z).mul_add(x, x);
+    let far = 1.0 - 2.0 / (exp(2.0 * x.abs()) + 1.0);
+    if x.abs() < 0.625 { near } else { far.copysign(x) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tanh_is_the_hyperbolic_tangent() {
+        for step in -30_000..=30_000 {
+            let x = step as f32 / 1500.0;
+            let (found, expected) = (f64::from(tanh(x)), f64::from(x).tanh());
+            assert!(
+                (found - expected).abs() <= 2e-7 * expected.abs(),
+                "tanh({x}) = {found}, expected {expected}"
+            );
+        }
+        assert_eq!((tanh(1e30), tanh(-1e30)), (1.0, -1.0));
+    }
 
     #[test]
     fn exp_is_the_exponential() {
