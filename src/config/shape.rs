@@ -24,7 +24,7 @@ const FEWEST_GENERATIONS: usize = 4;
 const SMALLEST_POPULATION: usize = 4;
 
 /// For so many texts, of which no more are written: 80 × 5 × 8 at 3,200 (experiments/LOG.md, 2026-11-28), and above and below it candidates and
-/// generations in the same proportion. Where it is too few for [`FEWEST_GENERATIONS`] of [`SMALLEST_POPULATION`], none.
+/// generations in the same proportion. Where it is too few for four generations of four candidates, none.
 pub fn shape(rollouts: usize) -> Option<Shape> {
     let generations = (8.0 * (rollouts as f64 / 3200.0).sqrt()).round() as usize;
     let generations = generations.max(FEWEST_GENERATIONS);

@@ -86,7 +86,8 @@ pub fn calibrate(
                     kl: own,
                 });
                 floor = Some(own.max(0.0));
-                sigma *= factor(kl - own.max(0.0));
+                let own = kl - own.max(0.0);
+                sigma = next(sigma, own, &mut low, &mut high);
                 continue;
             }
             sigma = match (low, high) {
@@ -100,7 +101,7 @@ pub fn calibrate(
         if (TARGET / NEAR..=TARGET * NEAR).contains(&own) {
             return Ok(Some((sigma * factor(own), probes)));
         }
-        sigma *= factor(own);
+        sigma = next(sigma, own, &mut low, &mut high);
     }
     let tried = probes
         .iter()
@@ -110,6 +111,21 @@ pub fn calibrate(
          space.units = \"kl\", and set strategy.sigma",
         tried.collect::<Vec<_>>().join(", ")
     )))
+}
+
+/// The step to try after one that had this divergence: by the square, but between the largest that was too short and the smallest that was too long, because
+/// far from the start the divergence rises as it likes.
+fn next(sigma: f64, kl: f64, low: &mut Option<f64>, high: &mut Option<f64>) -> f64 {
+    if kl < TARGET {
+        *low = Some(low.map_or(sigma, |low| low.max(sigma)));
+    } else {
+        *high = Some(high.map_or(sigma, |high| high.min(sigma)));
+    }
+    let next = sigma * factor(kl);
+    match (*low, *high) {
+        (Some(low), Some(high)) if !(low < next && next < high) => (low * high).sqrt(),
+        _ => next,
+    }
 }
 
 /// From the step of a divergence to that of the target, where it rises with the square.
@@ -152,6 +168,24 @@ mod tests {
                 assert!(probes.len() < 12, "{}", probes.len());
             }
         }
+    }
+
+    /// Nothing for a long way and then as the sixth power, from either side.
+    #[test]
+    fn a_divergence_that_rises_otherwise_than_the_square_is_bracketed() {
+        let (mut low, mut high, mut sigma) = (Some(0.1), None, 6.4);
+        let kl = |sigma: f64| if sigma < 2.2 { -0.01 } else { (sigma / 3.5).powi(6) };
+        let tried = (0..10).find(|_| {
+            let own = kl(sigma);
+            let is_near = (TARGET / NEAR..=TARGET * NEAR).contains(&own);
+            sigma = if is_near {
+                sigma
+            } else {
+                next(sigma, own, &mut low, &mut high)
+            };
+            is_near
+        });
+        assert!(tried.is_some(), "{sigma} between {low:?} and {high:?}");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! counted. In this order: which slots of the space a budget goes to ([`budget`]) and what a step of each is ([`units`]), which strategy and with how
 //! many candidates (by the dimension that this leaves), σ0 ([`calibration`]), and where the search begins. A run that goes on decides nothing again.
 
-mod budget;
-mod calibration;
+pub mod budget;
+pub mod calibration;
 pub mod forecast;
-mod probing;
+pub mod probing;
 mod range;
 pub mod sweep;
-mod units;
+pub mod units;
 
 use crate::adapter::Learned;
 use crate::config::{RunConfig, shape};

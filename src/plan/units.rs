@@ -85,7 +85,7 @@ pub fn measure(
     Ok(Some(slots.iter().zip(found).map(cost).collect()))
 }
 
-/// How many texts are [`TOKENS`], where one is so long.
+/// How many texts a slot is measured on, where one has so many tokens: 128 tokens together, and at least two texts.
 pub fn texts(tokens_a_text: f64, most: usize) -> usize {
     ((TOKENS as f64 / tokens_a_text.max(1.0)).ceil() as usize).clamp(2.min(most), most)
 }
