@@ -453,7 +453,7 @@ fn promise_8_a_run_replaces_its_files_and_writes_over_none() {
     );
 }
 
-/// What stands in a run's directory before its first generation, what `essa export` writes twice, and the bases in the cache.
+/// What stands in a run's directory before its first generation, what `essa export` writes twice, and the bases and the costs of slots in the cache.
 #[test]
 fn promise_8_commands_replace_what_they_write_again() {
     let house = House::new(&tiny_model()).with(&["run.generations=1", "run.calibrate_sigma=true", "space.budget=9"]);
@@ -472,9 +472,10 @@ fn promise_8_commands_replace_what_they_write_again() {
             .output()
             .expect("the binary runs"),
     );
-    let bases = files_under(&cache);
-    assert_eq!(bases.len(), 1, "{bases:?}");
-    for path in bases.values() {
+    // Bases, and what their slots cost.
+    let kept = files_under(&cache);
+    assert_eq!(kept.len(), 2, "{kept:?}");
+    for path in kept.values() {
         fs::write(path, "damaged").expect("a file");
     }
     links.link(&cache);
@@ -491,7 +492,7 @@ fn promise_8_commands_replace_what_they_write_again() {
         essa(&["export", &words[0], "--out", &words[1]], &cache);
         links.link(&run.join("exported"));
     }
-    let mut expected: Vec<&str> = bases.keys().map(String::as_str).collect();
+    let mut expected: Vec<&str> = kept.keys().map(String::as_str).collect();
     expected.extend(["calibration.csv", "sensitivity.csv"]);
     expected.extend(["adapter_config.json", "adapter_model.safetensors"]);
     assert_replaced(&links.replaced(), &expected);
