@@ -48,8 +48,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // What needs no work is answered before the program may start again.
+    let Cli { command } = Cli::parse();
     essa::threads::wait_passively();
-    match run(&Cli::parse().command) {
+    match run(&command) {
         Ok(Outcome::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Ok(_) => ExitCode::SUCCESS,
         Err(error) => {

@@ -12,7 +12,7 @@ use std::process::Command;
 const WAIT_POLICY: &str = "OMP_WAIT_POLICY";
 
 /// Starts this program again, in this process, with threads that wait passively, unless the user has chosen. To be called
-/// first in `main`. Where that cannot be done (no `/proc`, a binary that was replaced) the work is slower, and goes on.
+/// in `main` before any work. Where that cannot be done (no `/proc`, a binary that was replaced) the work is slower, and goes on.
 pub fn wait_passively() {
     if std::env::var_os(WAIT_POLICY).is_some() {
         return;
