@@ -102,6 +102,77 @@ fn cma_es_needs_as_many_evaluations_as_pycma() {
     }));
 }
 
+#[derive(Deserialize)]
+struct EarlyFixture {
+    generations: u64,
+    runs: Vec<EarlyRun>,
+}
+
+#[derive(Deserialize)]
+struct EarlyRun {
+    function: String,
+    n: usize,
+    start: f64,
+    sigma0: f64,
+    population: usize,
+    cmean: f64,
+    /// Of the mean, by seed.
+    values: Vec<f64>,
+    sigmas: Vec<f64>,
+}
+
+/// A run on a language model has 8 to 20 generations, in which a strategy is far from any target: there the mean's value and σ are pycma's too, their
+/// medians over seeds within its quartiles.
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "takes minutes without optimisation: cargo test --release"
+)]
+fn cma_es_is_where_pycma_is_after_sixteen_generations() {
+    let fixture: EarlyFixture =
+        serde_json::from_str(include_str!("golden/fixtures/pycma_early.json")).expect("the fixture parses");
+    for run in fixture.runs {
+        let config = json!({
+            "kind": "cma-es",
+            "population": run.population,
+            "sigma": run.sigma0,
+            "active": false,
+            "antithetic": false,
+            "learning_rate": run.cmean,
+        });
+        let function = function(&run.function, run.n);
+        let ours = parallel(run.values.len(), |seed| {
+            let mut strategy = build_at(&config, &vec![run.start; run.n], seed);
+            for _ in 0..fixture.generations {
+                let fitness = judge(strategy.as_ref(), |x| function.value(x));
+                strategy.tell(&fitness);
+            }
+            (function.value(strategy.mean()), strategy.sigma())
+        });
+        let (values, sigmas): (Vec<f64>, Vec<f64>) = ours.into_iter().unzip();
+        for (what, ours, reference) in [("value", values, &run.values), ("sigma", sigmas, &run.sigmas)] {
+            let [low, _, high] = quarters(reference);
+            let [_, median, _] = quarters(&ours);
+            let label = format!(
+                "{} n={} λ={} c_m={}: {what}",
+                run.function, run.n, run.population, run.cmean
+            );
+            println!("{label} {median:.5e}, pycma {low:.5e} to {high:.5e}");
+            assert!(
+                low <= median && median <= high,
+                "{label} {median}, pycma {low} to {high}"
+            );
+        }
+    }
+}
+
+/// Lower quartile, median, upper quartile.
+fn quarters(values: &[f64]) -> [f64; 3] {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| sorted[(sorted.len() - 1) * quarter / 4])
+}
+
 /// Ours as pycma is by default: no pairs.
 fn reference_config(run: &ReferenceRun) -> serde_json::Value {
     json!({
