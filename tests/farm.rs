@@ -175,14 +175,21 @@ fn a_job_killed_at_any_moment_ends_as_if_it_had_not_been() {
         // A job that is always killed before it is under way would never end, so after some kills it is let be.
         for attempt in 0.. {
             let ranks = (random() * (most_ranks + 1) as f64) as usize;
-            let mut job = quietly(&mut house.align(ranks, &run));
+            let log = house.folder.path().join("log");
+            let mut job = house
+                .align(ranks, &run)
+                .stdout(Stdio::null())
+                .stderr(fs::File::create(&log).expect("a log"))
+                .spawn()
+                .expect("the binary runs");
             let moment = whole.mul_f64(0.05 + 0.6 * random());
             let started = Instant::now();
             while (attempt >= 12 || started.elapsed() < moment) && job.try_wait().expect("a status").is_none() {
                 std::thread::sleep(Duration::from_millis(2));
             }
             if let Some(status) = job.try_wait().expect("a status") {
-                assert!(status.success(), "run {runs}: {status}");
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                assert!(status.success(), "run {runs}: {status}: {said}");
                 // The machine may be less busy than it was: moments after the end would kill nobody.
                 if attempt == 0 {
                     whole = whole.min(started.elapsed());
