@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 /// A folder with a model and a config, and the runs that are made of them.
 pub struct House {
@@ -125,8 +126,17 @@ pub fn launcher(ranks: usize) -> Command {
     if ranks > 0 {
         command.args(["mpirun", "-n", &ranks.to_string()]);
     }
-    // Open MPI's own words for "more ranks than cores" and "yes, as root".
+    // A launcher that is killed leaves files named after its process number, which a later one may have again: each test program has its own place
+    // for them.
+    static SESSIONS: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let sessions = SESSIONS.get_or_init(|| {
+        let in_memory = tempfile::tempdir_in("/dev/shm");
+        in_memory.or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+    });
+    // Open MPI's own words for these, for "more ranks than cores", and for "yes, as root".
     command
+        .env("OMPI_MCA_orte_tmpdir_base", sessions.path())
+        .env("OMPI_MCA_btl_vader_backing_directory", sessions.path())
         .env("OMPI_MCA_rmaps_base_oversubscribe", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT", "1")
         .env("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1");
