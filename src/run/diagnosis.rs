@@ -33,7 +33,9 @@ pub fn advice(rows: &[Row], prompts_can_grow: bool) -> Option<String> {
         let values: Vec<f64> = recent.iter().filter_map(value).collect();
         (values.len() == WINDOW).then(|| mean(&values))
     };
-    if of(&|row| row.tie_ratio).is_some_and(|ties| ties > 0.9) {
+    // Few prompts have few scores, so that many candidates tie although they differ.
+    let are_told_apart = of(&|row| row.snr).is_some_and(|snr| snr >= LOW_SNR);
+    if of(&|row| row.tie_ratio).is_some_and(|ties| ties > 0.9) && !are_told_apart {
         return Some(
             "nearly all candidates score the same: raise strategy.sigma if they score as the mean does, lower it if they score \
              worse, or give a graded reward (task.partial_credit, task.train_judge)"
@@ -98,7 +100,8 @@ mod tests {
         assert_eq!(said(&[0.1, 0.2, 0.3], 0.0, true), "");
         assert_eq!(said(&[0.1, 0.2, 0.3, 0.1], 0.0, false), "", "not in every generation");
         assert_eq!(said(&[3.0, 2.0, 3.0], 0.2, false), "");
-        assert!(said(&[3.0, 2.0, 3.0], 0.95, false).contains("score the same"));
+        assert!(said(&[0.1, 0.2, 0.3], 0.95, false).contains("score the same"));
+        assert_eq!(said(&[3.0, 2.0, 3.0], 0.95, false), "", "they tie, and are told apart");
     }
 
     #[test]
