@@ -100,7 +100,7 @@ pub(super) fn mean_rate(given: Option<f64>, n: usize, population: usize) -> Resu
 /// candidates, and further with more of them as long as they are few against n. The weighted mean of λ ≪ n noise vectors has a cosine of about
 /// √(λ/n) to the direction that would be best, and a length that falls as 1/√λ; the step that pays is as long as the cosine is large, so c_m goes
 /// with λ. With c_m = 1 more candidates make a step better and shorter, and a search of few generations does not arrive: n = 960, λ = 80, eight
-/// generations, twelve seeds, c_m = 1, 2, 3 in experiments/records. Beyond 3 nothing is measured.
+/// generations, twelve seeds of c_m = 3 and five of 1 and 2 (experiments/LOG.md, 2026-11-28). Beyond 3 nothing is measured.
 pub fn default_mean_rate(n: usize, population: usize) -> f64 {
     let (lambda, usual) = (population as f64, defaults(n).population as f64);
     let room = (1.0 - lambda / n as f64).max(0.0);
