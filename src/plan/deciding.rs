@@ -87,16 +87,17 @@ impl Deciding<'_> {
             return Ok(false);
         };
         let chosen = budget.map_or(vec![true; slots.len()], |budget| budget::choose(&costs, budget));
-        let (own, others): (Vec<_>, Vec<_>) = costs.iter().cloned().zip(&chosen).partition(|(_, chosen)| **chosen);
-        let own: Vec<Cost> = own.into_iter().map(|(cost, _)| cost).collect();
+        let those = |is: bool| -> Vec<Cost> {
+            let some = costs.iter().zip(&chosen).filter(|(_, chosen)| **chosen == is);
+            some.map(|(cost, _)| cost.clone()).collect()
+        };
+        let own = those(true);
         if budget.is_some() {
-            let per_number = |costs: &mut dyn Iterator<Item = &Cost>| {
-                mean(&costs.map(|cost| cost.kl_per_number).collect::<Vec<_>>())
-            };
+            let per_number = |costs: &[Cost]| mean(&costs.iter().map(|cost| cost.kl_per_number).collect::<Vec<_>>());
             let reason = format!(
                 "a number of theirs costs {:.2e} nats a response at a step of 1, and one of the others {:.2e} (sensitivity.csv)",
-                per_number(&mut own.iter()),
-                per_number(&mut others.iter().map(|(cost, _)| cost))
+                per_number(&own),
+                per_number(&those(false))
             );
             let numbers: usize = own.iter().map(|cost| cost.numbers).sum();
             (self.say)(&format!(
@@ -110,21 +111,19 @@ impl Deciding<'_> {
         let mut gains = vec![1.0; own.len()];
         if config.space.units == Units::Kl {
             gains = units::gains(&own);
-            let mut set = |gains: &[f64]| {
-                let named = own.iter().zip(gains).map(|(cost, gain)| (cost.slot.clone(), *gain));
-                config.space.gains = Some(named.collect());
-                config.clone()
+            let named = |gains: &[f64]| {
+                let slots = own.iter().map(|cost| cost.slot.clone());
+                Some(slots.zip(gains.iter().copied()).collect())
             };
-            self.search(&set(&gains))?;
+            config.space.gains = named(&gains);
+            self.search(config)?;
             let Some((sigma, _)) = self.calibrate(1.0)? else {
                 return Ok(false);
             };
             gains.iter_mut().for_each(|gain| *gain *= sigma);
-            set(&gains);
-            let (low, high) = (
-                gains.iter().copied().fold(f64::INFINITY, f64::min),
-                gains.iter().copied().fold(0.0, f64::max),
-            );
+            config.space.gains = named(&gains);
+            let low = gains.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = gains.iter().copied().fold(0.0, f64::max);
             let value = format!("{low:.4} to {high:.4}");
             (self.say)(&format!(
                 "units: {value} of each slot's own, so that candidates at σ = 1 are a nat a response away from the start"
