@@ -59,49 +59,45 @@ pub fn calibrate(
     let n = probing.objective.layout().dim();
     let noise: Vec<Vec<f64>> = (0..PAIRS).map(|pair| seed.fold(pair as u64).normals(n)).collect();
     let mut probes: Vec<Probe> = Vec::new();
-    let mut sigma = guess;
-    let (mut low, mut high): (Option<f64>, Option<f64>) = (None, None);
-    let mut floor: Option<f64> = None;
-    while probes.len() < PROBES {
+    let mut probe = |sigma: f64, probes: &mut Vec<Probe>| -> Result<Option<f64>> {
         let step = |pair: usize| noise[pair].iter().map(|z| sigma * z).collect();
         let Some(found) = probing.divergences(PAIRS, &step, questions, Estimator::Logarithm)? else {
             return Ok(None);
         };
         let kl = mean(&found);
         probes.push(Probe { sigma, kl });
-        let Some(floor) = floor else {
-            // First a step that is far enough for the floor to be told from it, and not so far that its part of it is not small.
-            if kl < TARGET {
-                low = Some(sigma);
-            } else if kl > TARGET * LARGEST_FACTOR.powi(2) {
-                high = Some(sigma);
-            } else {
-                let step = |pair: usize| noise[pair].iter().map(|z| sigma * STEP_OF_FLOOR * z).collect();
-                let Some(found) = probing.divergences(PAIRS, &step, questions, Estimator::Logarithm)? else {
-                    return Ok(None);
-                };
-                let own = mean(&found);
-                probes.push(Probe {
-                    sigma: sigma * STEP_OF_FLOOR,
-                    kl: own,
-                });
-                floor = Some(own.max(0.0));
-                let own = kl - own.max(0.0);
-                sigma = next(sigma, own, &mut low, &mut high);
-                continue;
+        Ok(Some(kl))
+    };
+    let mut sigma = guess;
+    let (mut low, mut high): (Option<f64>, Option<f64>) = (None, None);
+    let mut floor: Option<f64> = None;
+    while probes.len() < PROBES {
+        let Some(kl) = probe(sigma, &mut probes)? else {
+            return Ok(None);
+        };
+        if let Some(floor) = floor {
+            let own = kl - floor;
+            if (TARGET / NEAR..=TARGET * NEAR).contains(&own) {
+                return Ok(Some((sigma * factor(own), probes)));
             }
+            sigma = next(sigma, own, &mut low, &mut high);
+        } else if (TARGET..=TARGET * LARGEST_FACTOR.powi(2)).contains(&kl) {
+            let Some(of_nothing) = probe(sigma * STEP_OF_FLOOR, &mut probes)? else {
+                return Ok(None);
+            };
+            let of_nothing = of_nothing.max(0.0);
+            floor = Some(of_nothing);
+            sigma = next(sigma, kl - of_nothing, &mut low, &mut high);
+        } else {
+            // First a step that is far enough for the floor to be told from it, and not so far that its part of it is not small.
+            let end = if kl < TARGET { &mut low } else { &mut high };
+            *end = Some(sigma);
             sigma = match (low, high) {
                 (Some(low), Some(high)) => (low * high).sqrt(),
                 (Some(low), None) => low * LARGEST_FACTOR,
                 (None, _) => sigma / LARGEST_FACTOR,
             };
-            continue;
-        };
-        let own = kl - floor;
-        if (TARGET / NEAR..=TARGET * NEAR).contains(&own) {
-            return Ok(Some((sigma * factor(own), probes)));
         }
-        sigma = next(sigma, own, &mut low, &mut high);
     }
     let tried = probes
         .iter()
